@@ -1,0 +1,208 @@
+//! The command line: parse a request, make one call of the engine, show the answer.
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 the run
+//! failed, 2 the user's file or flags are wrong, 3 the environment, 130 interrupted.
+
+mod check;
+mod explain;
+mod output;
+mod progress;
+mod query;
+mod run;
+mod sandbox;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::clock::Clock;
+use crate::engine::{self, Checked, Options};
+use crate::error::{Error, Kind, Result};
+use crate::spec::{self, Diagnostic, Severity};
+
+/// Declarative data pipelines, fast, exact and honest about the APIs they depend on.
+#[derive(Debug, Parser)]
+#[command(name = "pipeline", version, arg_required_else_help = true)]
+struct Arguments {
+    /// How answers are written to standard output.
+    #[arg(long, global = true, value_enum)]
+    format: Option<Format>,
+    /// When to use colours.
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    color: Colour,
+    /// Only say what went wrong.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Check(check::Arguments),
+    Explain(explain::Arguments),
+    Query(query::Arguments),
+    Sandbox(sandbox::Arguments),
+}
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+    /// Comma-separated values.
+    Csv,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What every command needs to know about its surroundings.
+struct Surroundings {
+    format: Option<Format>,
+    is_quiet: bool,
+    has_colour: bool,
+    working_folder: PathBuf,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log();
+    match arguments.run() {
+        Ok(code) => code,
+        Err(error) => {
+            output::say(&format!("error: {error}"));
+            ExitCode::from(code_of(error.kind()))
+        }
+    }
+}
+
+fn code_of(kind: Kind) -> u8 {
+    match kind {
+        Kind::Run | Kind::Internal => 1,
+        Kind::User => 2,
+        Kind::External => 3,
+        Kind::Interrupted => 130,
+    }
+}
+
+/// Logs go to standard error, warnings and worse unless `RUST_LOG` says otherwise.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Fails only when a log was started before: then that one serves.
+    let _ = subscriber.try_init();
+}
+
+impl Arguments {
+    fn run(self) -> Result<ExitCode> {
+        let working_folder = std::env::current_dir()
+            .map_err(|e| Error::external("the current folder cannot be read").because(e))?;
+        let has_colour = match self.color {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => {
+                let choice = anstream::AutoStream::choice(&std::io::stderr());
+                choice != anstream::ColorChoice::Never
+            }
+        };
+        let surroundings =
+            Surroundings { format: self.format, is_quiet: self.quiet, has_colour, working_folder };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| Error::external("threads cannot be started").because(e))?;
+        let code = runtime.block_on(async {
+            match self.command {
+                Command::Run(arguments) => run::run(arguments, &surroundings).await,
+                Command::Check(arguments) => check::run(arguments, &surroundings).await,
+                Command::Explain(arguments) => explain::run(arguments, &surroundings).await,
+                Command::Query(arguments) => query::run(arguments, &surroundings).await,
+                Command::Sandbox(arguments) => sandbox::run(arguments, &surroundings),
+            }
+        });
+        // Threads that still read must not keep an interrupted process alive.
+        runtime.shutdown_background();
+        code
+    }
+}
+
+/// A pipeline file that was read and checked.
+struct Loaded {
+    name: String,
+    text: String,
+    checked: Option<Checked>,
+    found: Vec<Diagnostic>,
+}
+
+impl Surroundings {
+    /// Reads and checks a pipeline file; `-` is standard input.
+    async fn load(&self, path: &Path, options: Options) -> Result<Loaded> {
+        let unreadable = |e| Error::user(format!("`{}` cannot be read", path.display())).because(e);
+        let (text, place) = if path == Path::new("-") {
+            let text = std::io::read_to_string(std::io::stdin()).map_err(unreadable)?;
+            (text, self.working_folder.join("stdin.yaml"))
+        } else {
+            let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            (text, self.working_folder.join(path))
+        };
+        let (checked, found) = engine::check(&text, &place, options).await;
+        Ok(Loaded { name: path.display().to_string(), text, checked, found })
+    }
+
+    fn options(&self, vars: &[String], is_run: bool, limit: Option<u64>) -> Result<Options> {
+        let mut given = BTreeMap::new();
+        for pair in vars {
+            let (name, value) = pair
+                .split_once('=')
+                .ok_or_else(|| Error::user(format!("`--var {pair}`: write `--var name=value`")))?;
+            given.insert(name.trim().to_owned(), value.to_owned());
+        }
+        Ok(Options {
+            vars: given,
+            // Names and values that are not text cannot be written in a pipeline file either.
+            env: std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect(),
+            working_folder: self.working_folder.clone(),
+            clock: Clock::system(),
+            run_id: uuid::Uuid::now_v7().simple().to_string(),
+            is_run,
+            is_dry: false,
+            limit,
+        })
+    }
+
+    /// Shows what is wrong with a file, on standard error; as JSON on standard output.
+    fn show(&self, loaded: &Loaded) {
+        let format = match (self.format, self.has_colour) {
+            (Some(Format::Json | Format::Ndjson), _) => spec::Format::Json,
+            (_, true) => spec::Format::Colour,
+            (_, false) => spec::Format::Plain,
+        };
+        let is_wrong = loaded.found.iter().any(|fault| fault.severity == Severity::Error);
+        if loaded.found.is_empty() && format != spec::Format::Json || self.is_quiet && !is_wrong {
+            return;
+        }
+        let text = spec::render(&loaded.found, &loaded.name, &loaded.text, format);
+        match format {
+            spec::Format::Json => output::print(&text),
+            _ => output::say(text.trim_end()),
+        }
+    }
+}

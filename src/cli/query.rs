@@ -1,0 +1,69 @@
+//! `pipeline query`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use datafusion::execution::context::SQLOptions;
+use futures::StreamExt as _;
+
+use super::{Surroundings, output};
+use crate::engine;
+use crate::error::{Error, Result};
+use crate::spec::list;
+
+/// Query with SQL what pipelines have written.
+///
+/// The tables are the sinks of the pipelines in this folder and in `pipelines/`, by their names,
+/// files by their path in quotes, and `engine.runs`, `engine.node_runs`, `engine.files`. Nothing
+/// can be changed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline query \"select postcode_area, count(*) from lead_files group by 1 order by 2 desc\"
+  pipeline query \"select * from 'out/leads' limit 5\" --format csv
+  pipeline query \"select * from engine.runs\" --file examples/quickstart/quickstart.yaml")]
+pub(super) struct Arguments {
+    /// The SQL query.
+    sql: String,
+    /// Pipeline files whose sinks are tables; those of this folder and `pipelines/` otherwise.
+    #[arg(long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The value of a variable, as `name=value`.
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    vars: Vec<String>,
+}
+
+pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
+    let are_named = !arguments.files.is_empty();
+    let files = match are_named {
+        true => arguments.files,
+        false => engine::pipelines_in(&surroundings.working_folder),
+    };
+    let mut pipelines = Vec::new();
+    for file in files {
+        let options = surroundings.options(&arguments.vars, false, None)?;
+        let loaded = surroundings.load(&file, options).await?;
+        if are_named && loaded.checked.is_none() {
+            surroundings.show(&loaded);
+            return Ok(ExitCode::from(2));
+        }
+        pipelines.extend(loaded.checked);
+    }
+    let (session, tables) = engine::open_tables(&pipelines).await?;
+    let read_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let rows = session.sql_with_options(&arguments.sql, read_only).await.map_err(|error| {
+        let known = list(tables.iter().map(String::as_str));
+        let known = if known.is_empty() { "none: nothing was run here yet".into() } else { known };
+        Error::user(format!("{}\n  tables are {known}", error.strip_backtrace()))
+    })?;
+    let mut rows = rows.execute_stream().await?;
+    let mut out = output::RowsOut::new(surroundings.format, rows.schema());
+    while let Some(batch) = rows.next().await {
+        if !out.write(batch?)? {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    out.finish()?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,431 @@
+//! SQL written in a pipeline file: parsed, given its parameters, planned, and its mistakes found.
+//!
+//! Parameters (`$today`, `$min_age`) are put into the parsed tree as typed literals, never into
+//! the text. Expressions are parsed alone and then joined to a query as trees, so a place in an
+//! expression is a place in the file.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::common::{Column, DataFusionError, SchemaError};
+use datafusion::dataframe::DataFrame;
+use datafusion::logical_expr::expr::Sort;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser;
+use datafusion::sql::sqlparser::ast::ExprWithAlias as SQLExprWithAlias;
+
+use super::place::place;
+use crate::spec::{Code, Diagnostic, Located, Value, did_you_mean, list};
+
+/// The parsed form of SQL.
+pub use sqlparser::ast;
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::{Parser, ParserError};
+
+/// Plans the SQL of one pipeline file.
+#[derive(Clone)]
+pub struct Sql {
+    session: SessionContext,
+    parameters: Arc<BTreeMap<String, Value>>,
+    file: Arc<str>,
+}
+
+impl Sql {
+    /// Makes a planner over the tables of `session`. `file` is the text of the pipeline file.
+    pub fn new(
+        session: SessionContext,
+        parameters: BTreeMap<String, Value>,
+        file: Arc<str>,
+    ) -> Self {
+        Self { session, parameters: Arc::new(parameters), file }
+    }
+
+    /// Returns the session whose tables it plans over.
+    pub fn session(&self) -> SessionContext {
+        self.session.clone()
+    }
+
+    /// Returns a table by its id.
+    pub async fn table(&self, id: &str) -> Result<DataFrame, DataFusionError> {
+        self.session.table(reference(id)).await
+    }
+
+    /// Parses a statement; it must be one query.
+    pub fn parse_query(&self, sql: &Located<String>) -> Result<ast::Statement, Diagnostic> {
+        let mut statements =
+            Parser::parse_sql(&GenericDialect {}, sql).map_err(|error| self.syntax(&error, sql))?;
+        if let Some(second) = statements.get(1) {
+            use ast::Spanned as _;
+            let start = second.span().start;
+            let at = place(&self.file, sql, start.line, start.column);
+            return Err(Diagnostic::error(Code::SqlSyntax, "more than one statement", at)
+                .help("make each a node of its own"));
+        }
+        match statements.pop() {
+            Some(mut statement @ ast::Statement::Query(_)) => {
+                self.fill(&mut statement, sql)?;
+                Ok(statement)
+            }
+            Some(_) => Err(Diagnostic::error(Code::SqlSyntax, "not a query", sql.at)
+                .help("`sql` takes one SELECT; sinks write")),
+            None => Err(Diagnostic::error(Code::SqlSyntax, "no statement", sql.at)),
+        }
+    }
+
+    /// Plans a statement.
+    pub async fn query(&self, sql: &Located<String>) -> Result<DataFrame, Diagnostic> {
+        let statement = self.parse_query(sql)?;
+        self.plan(statement, sql).await
+    }
+
+    /// Parses an expression.
+    pub fn expression(&self, sql: &Located<String>) -> Result<ast::Expr, Diagnostic> {
+        let mut expression = self.parse(sql, |parser| parser.parse_expr())?;
+        self.fill(&mut expression, sql)?;
+        Ok(expression)
+    }
+
+    /// Parses an item of a SELECT list: a column, `*`, or `expression as name`.
+    pub fn item(&self, sql: &Located<String>) -> Result<ast::SelectItem, Diagnostic> {
+        let mut item = self.parse(sql, |parser| parser.parse_select_item())?;
+        self.fill(&mut item, sql)?;
+        Ok(item)
+    }
+
+    /// Parses an item of an ORDER BY list: `column desc nulls last`.
+    pub fn order(&self, sql: &Located<String>) -> Result<ast::OrderByExpr, Diagnostic> {
+        let mut order = self.parse(sql, |parser| parser.parse_order_by_expr())?;
+        self.fill(&mut order, sql)?;
+        Ok(order)
+    }
+
+    /// Looks up a column of planned rows.
+    pub fn column_of(&self, rows: &DataFrame, name: &Located<String>) -> Result<(), Diagnostic> {
+        let known: Vec<Column> = rows.schema().columns();
+        match known.iter().any(|column| column.name == name.value) {
+            true => Ok(()),
+            false => Err(unknown_column(name, &known, name.at)),
+        }
+    }
+
+    /// Plans an item of an ORDER BY list over planned rows.
+    pub fn sort(&self, rows: &DataFrame, text: &Located<String>) -> Result<Sort, Diagnostic> {
+        let order = self.order(text)?;
+        let item = SQLExprWithAlias { expr: order.expr, alias: None };
+        let state = self.session.state();
+        let expression = state
+            .create_logical_expr_from_sql_expr(item, rows.schema())
+            .map_err(|error| self.fault(&error, text))?;
+        let ascending = order.options.asc.unwrap_or(true);
+        let nulls_first = order.options.nulls_first.unwrap_or(false);
+        Ok(Sort::new(expression, ascending, nulls_first))
+    }
+
+    /// Plans `SELECT items FROM table WHERE condition`; mistakes are looked up in `origin`.
+    pub async fn select(
+        &self,
+        table: &str,
+        items: Vec<ast::SelectItem>,
+        condition: Option<ast::Expr>,
+        origin: &Located<String>,
+    ) -> Result<DataFrame, Diagnostic> {
+        let broken = || Diagnostic::error(Code::SqlPlan, "cannot be planned", origin.at);
+        let text = format!("SELECT * FROM {}", reference(table).to_quoted_string());
+        let statement = Parser::parse_sql(&GenericDialect {}, &text).map_err(|_| broken())?;
+        let Some(ast::Statement::Query(mut query)) = statement.into_iter().next() else {
+            return Err(broken());
+        };
+        let ast::SetExpr::Select(select) = query.body.as_mut() else { return Err(broken()) };
+        if !items.is_empty() {
+            select.projection = items;
+        }
+        select.selection = condition;
+        self.plan(ast::Statement::Query(query), origin).await
+    }
+
+    async fn plan(
+        &self,
+        statement: ast::Statement,
+        origin: &Located<String>,
+    ) -> Result<DataFrame, Diagnostic> {
+        let state = self.session.state();
+        let statement = Statement::Statement(Box::new(statement));
+        let plan = state.statement_to_plan(statement).await;
+        let plan = plan.map_err(|error| self.fault(&error, origin))?;
+        // Types are only checked by the analyzer.
+        let options = state.config_options();
+        let checked = state.analyzer().execute_and_check(plan.clone(), options, |_, _| {});
+        checked.map_err(|error| self.fault(&error, origin))?;
+        Ok(DataFrame::new(state, plan))
+    }
+
+    fn parse<T>(
+        &self,
+        sql: &Located<String>,
+        read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+    ) -> Result<T, Diagnostic> {
+        let read_all = || {
+            let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql)?;
+            let tree = read(&mut parser)?;
+            let next = parser.peek_token();
+            match next.token {
+                sqlparser::tokenizer::Token::EOF => Ok(tree),
+                other => Err(ParserError::ParserError(format!(
+                    "unexpected `{other}` at {}",
+                    next.span.start
+                ))),
+            }
+        };
+        read_all().map_err(|error| self.syntax(&error, sql))
+    }
+
+    /// Puts typed literals where parameters stand.
+    fn fill(
+        &self,
+        tree: &mut impl ast::VisitMut,
+        origin: &Located<String>,
+    ) -> Result<(), Diagnostic> {
+        let filled = ast::visit_expressions_mut(tree, |expression| {
+            let ast::Expr::Value(value) = expression else { return ControlFlow::Continue(()) };
+            let ast::Value::Placeholder(placeholder) = &value.value else {
+                return ControlFlow::Continue(());
+            };
+            let name = placeholder.trim_start_matches('$');
+            match self.parameters.get(name) {
+                Some(known) => {
+                    *expression = literal(known, value.span);
+                    ControlFlow::Continue(())
+                }
+                None => {
+                    let start = value.span.start;
+                    let mut at = place(&self.file, origin, start.line, start.column);
+                    at.len = placeholder.chars().count();
+                    let message = format!("no parameter `{placeholder}`");
+                    let fault = Diagnostic::error(Code::UnknownVariable, message, at);
+                    ControlFlow::Break(self.suggest(fault, name, "$"))
+                }
+            }
+        });
+        match filled {
+            ControlFlow::Break(fault) => Err(fault),
+            ControlFlow::Continue(()) => Ok(()),
+        }
+    }
+
+    fn suggest(&self, fault: Diagnostic, name: &str, prefix: &str) -> Diagnostic {
+        match did_you_mean(name, self.parameters.keys().map(String::as_str)) {
+            Some(known) => fault.label(format!("did you mean `{prefix}{known}`?")),
+            None => {
+                let known = list(self.parameters.keys().map(String::as_str));
+                fault.help(format!("parameters are the variables of this file and {known}"))
+            }
+        }
+    }
+
+    fn syntax(&self, error: &ParserError, origin: &Located<String>) -> Diagnostic {
+        let text = match error {
+            ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.as_str(),
+            ParserError::RecursionLimitExceeded => "nested too deeply",
+        };
+        let (message, at) = match text.rsplit_once(" at Line: ") {
+            Some((message, position)) => {
+                let mut numbers = position.split(", Column: ").map(|n| n.trim().parse::<u64>());
+                match (numbers.next(), numbers.next()) {
+                    (Some(Ok(line)), Some(Ok(column))) => {
+                        (message, place(&self.file, origin, line, column))
+                    }
+                    _ => (text, origin.at),
+                }
+            }
+            None => (text, origin.at),
+        };
+        let message = match message.strip_prefix("Expected: ") {
+            Some(rest) => format!("expected {}", rest.replace(", found: ", ", found `") + "`"),
+            None => message.to_owned(),
+        };
+        Diagnostic::error(Code::SqlSyntax, format!("SQL: {message}"), at)
+    }
+
+    /// Turns a mistake that the planner found into one with a place in the file.
+    fn fault(&self, error: &DataFusionError, origin: &Located<String>) -> Diagnostic {
+        let span = error.diagnostic().and_then(|d| d.span);
+        let mut at = match span {
+            Some(span) => {
+                let mut at = place(&self.file, origin, span.start.line, span.start.column);
+                if span.start.line == span.end.line && at != origin.at {
+                    at.len = span.end.column.saturating_sub(span.start.column).max(1) as usize;
+                }
+                at
+            }
+            None => origin.at,
+        };
+        let root = error.find_root();
+        if let DataFusionError::SchemaError(schema_error, _) = root
+            && let SchemaError::FieldNotFound { field, valid_fields } = schema_error.as_ref()
+        {
+            let name = field.name().to_owned();
+            if span.is_none() {
+                at = self.find(&name, origin).unwrap_or(at);
+            }
+            return unknown_column(&name, valid_fields, at);
+        }
+        let message = match error.diagnostic() {
+            Some(diagnostic) => diagnostic.message.clone(),
+            None => root.strip_backtrace(),
+        };
+        self.named(message, at, span.is_some(), origin)
+    }
+
+    /// Gives known mistakes their code, their place and a suggestion.
+    fn named(
+        &self,
+        message: String,
+        at: crate::spec::Mark,
+        is_exact: bool,
+        origin: &Located<String>,
+    ) -> Diagnostic {
+        let message = message.trim_start_matches("Error during planning: ").to_owned();
+        let place_of = |word: &str| {
+            if is_exact { at } else { self.find(word, origin).unwrap_or(at) }
+        };
+        if let Some(name) = between(&message, "nvalid function '", "'") {
+            let state = self.session.state();
+            let known: Vec<&str> = state
+                .scalar_functions()
+                .keys()
+                .chain(state.aggregate_functions().keys())
+                .chain(state.window_functions().keys())
+                .map(String::as_str)
+                .collect();
+            let mut at = place_of(name);
+            at.len = name.chars().count();
+            let fault =
+                Diagnostic::error(Code::UnknownFunction, format!("no function `{name}`"), at);
+            return match did_you_mean(name, known) {
+                Some(near) => fault.label(format!("did you mean `{near}`?")),
+                None => fault.help("functions are those of DataFusion's SQL reference"),
+            };
+        }
+        let table = between(&message, "able '", "'").filter(|_| message.contains("not found"));
+        if let Some(table) = table {
+            let name = table.trim_start_matches("datafusion.public.");
+            let name = name.strip_prefix("datafusion.").unwrap_or(name);
+            let mut at = place_of(name);
+            at.len = name.chars().count();
+            let known = self.tables();
+            let fault = Diagnostic::error(Code::UnknownTable, format!("no node `{name}`"), at);
+            return match did_you_mean(name, known.iter().map(String::as_str)) {
+                Some(near) => fault.label(format!("did you mean `{near}`?")),
+                None => fault.help(format!("nodes are {}", list(known.iter().map(String::as_str)))),
+            };
+        }
+        Diagnostic::error(Code::SqlPlan, message, at)
+    }
+
+    /// Returns the tables that SQL can name: the ids of nodes and of their ports.
+    pub fn tables(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for catalog in self.session.catalog_names() {
+            let Some(catalog) = self.session.catalog(&catalog) else { continue };
+            for schema_name in catalog.schema_names() {
+                let Some(schema) = catalog.schema(&schema_name) else { continue };
+                let prefix =
+                    if schema_name == "public" { String::new() } else { schema_name + "." };
+                names.extend(schema.table_names().into_iter().map(|t| format!("{prefix}{t}")));
+            }
+        }
+        names.sort();
+        names
+    }
+
+    /// Finds a word in a SQL text, for mistakes that come without a place.
+    pub fn find(&self, word: &str, origin: &Located<String>) -> Option<crate::spec::Mark> {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        for (n, line) in origin.value.lines().enumerate() {
+            let lower = line.to_lowercase();
+            let mut from = 0;
+            while let Some(found) = lower.get(from..).and_then(|l| l.find(&word.to_lowercase())) {
+                let start = from + found;
+                let before = lower[..start].chars().next_back();
+                let after = lower[start + word.len()..].chars().next();
+                if !before.is_some_and(is_part) && !after.is_some_and(is_part) {
+                    let column = lower[..start].chars().count() as u64 + 1;
+                    let mut at = place(&self.file, origin, n as u64 + 1, column);
+                    at.len = word.chars().count();
+                    return Some(at);
+                }
+                from = start + word.len();
+            }
+        }
+        None
+    }
+}
+
+/// Returns the table reference of an id or a port: `usable.rejected` is a table in a schema.
+pub fn reference(id: &str) -> datafusion::common::TableReference {
+    match id.split_once('.') {
+        Some((node, port)) => datafusion::common::TableReference::partial(node, port),
+        None => datafusion::common::TableReference::bare(id),
+    }
+}
+
+fn unknown_column(name: &str, known: &[Column], mut at: crate::spec::Mark) -> Diagnostic {
+    at.len = at.len.max(name.chars().count());
+    let tables: std::collections::BTreeSet<String> =
+        known.iter().filter_map(|c| c.relation.as_ref().map(ToString::to_string)).collect();
+    let of = match tables.iter().collect::<Vec<_>>().as_slice() {
+        [one] => format!(" in `{one}`"),
+        _ => String::new(),
+    };
+    let fault = Diagnostic::error(Code::UnknownColumn, format!("no column `{name}`{of}"), at);
+    let names: Vec<&str> = known.iter().map(Column::name).collect();
+    let fault = match did_you_mean(name, names.iter().copied()) {
+        Some(near) => fault.label(format!("did you mean `{near}`?")),
+        None => fault,
+    };
+    if names.is_empty() { fault } else { fault.help(format!("columns are {}", list(names))) }
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    rest.split_once(after).map(|(found, _)| found)
+}
+
+/// Writes a value as a typed literal of SQL.
+fn literal(value: &Value, span: sqlparser::tokenizer::Span) -> ast::Expr {
+    let plain = |value| ast::Expr::Value(ast::ValueWithSpan { value, span });
+    let text = |text: &str| plain(ast::Value::SingleQuotedString(text.to_owned()));
+    let typed = |data_type, shown: &str| {
+        ast::Expr::TypedString(ast::TypedString {
+            data_type,
+            value: ast::ValueWithSpan {
+                value: ast::Value::SingleQuotedString(shown.to_owned()),
+                span,
+            },
+            uses_odbc_syntax: false,
+        })
+    };
+    match value {
+        Value::String(s) => text(s),
+        Value::Bool(b) => plain(ast::Value::Boolean(*b)),
+        Value::Int(n) => plain(ast::Value::Number(n.to_string(), false)),
+        Value::Float(n) => {
+            let number = plain(ast::Value::Number(format!("{n:?}"), false));
+            ast::Expr::Nested(Box::new(number))
+        }
+        Value::Date(date) => typed(ast::DataType::Date, &date.to_string()),
+        Value::Timestamp(moment) => typed(
+            ast::DataType::Timestamp(None, ast::TimezoneInfo::None),
+            moment.to_string().trim_end_matches('Z'),
+        ),
+        Value::Interval(interval) => ast::Expr::Interval(ast::Interval {
+            value: Box::new(text(interval)),
+            leading_field: None,
+            leading_precision: None,
+            last_field: None,
+            fractional_seconds_precision: None,
+        }),
+    }
+}

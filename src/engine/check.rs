@@ -1,0 +1,302 @@
+//! From a file to what can run: every mistake that can be known without running is found here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::file::{self, File, Node};
+use super::graph::{self, Edges, node_of};
+use super::plan::Plan;
+use crate::clock::Clock;
+use crate::context::Sql;
+use crate::spec::{
+    Code, Diagnostic, Family, Located, Mark, Scope, Severity, Value, VarType, did_you_mean, list,
+};
+
+/// What a check is told from outside the file.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Values of variables, from `--var`.
+    pub vars: BTreeMap<String, String>,
+    /// The environment, for `${env:…}` and `${secret:…}`.
+    pub env: BTreeMap<String, String>,
+    /// The folder in which paths of `--var` start.
+    pub working_folder: PathBuf,
+    /// What time it is.
+    pub clock: Clock,
+    /// The id of the run.
+    pub run_id: String,
+    /// Whether it is about to run: then files must be there, and variables must have values.
+    pub is_run: bool,
+    /// Whether nothing is written, so that nothing can be lost either.
+    pub is_dry: bool,
+    /// The most rows to read from each source.
+    pub limit: Option<u64>,
+}
+
+/// A pipeline without mistakes, ready to run once.
+pub struct Checked {
+    /// Name of the pipeline.
+    pub name: String,
+    /// The pipeline file.
+    pub path: PathBuf,
+    /// The state file.
+    pub state: PathBuf,
+    /// The text of the file.
+    pub text: Arc<str>,
+    /// When the check began.
+    pub started_at: jiff::Timestamp,
+    /// Values of its variables, as a JSON object.
+    pub vars: String,
+    /// What the check was told.
+    pub options: Options,
+    pub(super) plan: Plan,
+}
+
+/// Checks the text of the pipeline file at `path`. Returns warnings with what can run, and
+/// mistakes without.
+pub async fn check(
+    text: &str,
+    path: &Path,
+    options: Options,
+) -> (Option<Checked>, Vec<Diagnostic>) {
+    let (file, mut found) = file::parse(text);
+    let Some(file) = file else { return (None, found) };
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let scope = scope(&file, &options, folder, &mut found);
+    check_name(&file, &mut found);
+    check_ids(&file, &mut found);
+    let parameters = parameters(&scope, &options);
+    let text: Arc<str> = text.into();
+    let started_at = options.clock.now();
+    let sql = Sql::new(super::plan::session(), parameters, Arc::clone(&text));
+    let edges = edges(&file, &sql, &mut found);
+    let order = graph::order(&edges, &mut found);
+    let is_circular = found.iter().any(|fault| fault.code == Code::Cycle);
+    check_unused(&file, &edges, &mut found);
+    let state = state(&file, &scope, &mut found);
+    if is_circular {
+        return (None, found);
+    }
+    let plan = Plan::new(&file, &order, &edges, &scope, sql, &options, &mut found).await;
+    let is_broken = found.iter().any(|fault| fault.severity == Severity::Error);
+    let (Some(plan), Some(state), false) = (plan, state, is_broken) else { return (None, found) };
+    let values = scope.vars.iter().map(|(name, value)| {
+        let value = value.as_ref().map(|v| v.to_string().into());
+        (name.clone(), value.unwrap_or(serde_json::Value::Null))
+    });
+    let vars = serde_json::Value::Object(values.collect()).to_string();
+    let name = file.name.value.clone();
+    let path = path.to_owned();
+    (Some(Checked { name, path, state, text, started_at, vars, options, plan }), found)
+}
+
+fn check_name(file: &File, found: &mut Vec<Diagnostic>) {
+    if !file.name.is_empty() && !is_id(&file.name) {
+        let message = format!("a pipeline cannot be named `{}`", file.name.value);
+        let fault = Diagnostic::error(Code::Id, message, file.name.at);
+        found.push(fault.help("use lowercase letters, digits and `_`"));
+    }
+}
+
+/// Says whether a text can be an id: what SQL takes for a name without quotes.
+fn is_id(text: &str) -> bool {
+    let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    starts_well
+        && text.len() <= 63
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+const RESERVED_IDS: &[&str] = &["engine", "public", "information_schema", "datafusion", "calls"];
+
+fn check_ids(file: &File, found: &mut Vec<Diagnostic>) {
+    let mut seen: BTreeMap<&str, Mark> = BTreeMap::new();
+    for id in file.ids() {
+        if !is_id(id) || id.starts_with("__") {
+            let message = format!("`{}` cannot be an id", id.value);
+            let fault = Diagnostic::error(Code::Id, message, id.at);
+            found.push(fault.help("ids are names in SQL: lowercase letters, digits and `_`"));
+        } else if RESERVED_IDS.contains(&id.as_str()) {
+            let message = format!("the id `{}` is reserved", id.value);
+            found.push(Diagnostic::error(Code::Id, message, id.at));
+        } else if let Some(first) = seen.get(id.as_str()) {
+            let message =
+                format!("the id `{}` is used twice, first in line {}", id.value, first.line);
+            found.push(Diagnostic::error(Code::Id, message, id.at));
+        }
+        seen.entry(id.as_str()).or_insert(id.at);
+    }
+}
+
+/// Gives each variable its value: `--var`, or else its default.
+fn scope(file: &File, options: &Options, folder: PathBuf, found: &mut Vec<Diagnostic>) -> Scope {
+    let mut scope = Scope { vars: BTreeMap::new(), env: options.env.clone(), folder };
+    for (name, decl) in &file.vars.0 {
+        if ["today", "now", "run_id"].contains(&name.as_str()) || !is_id(name) {
+            let message = format!("a variable cannot be named `{}`", name.value);
+            found.push(Diagnostic::error(Code::Id, message, name.at));
+        }
+        let kind = decl.kind.value;
+        let given = options.vars.get(&name.value);
+        let value = match (given, &decl.default) {
+            (Some(text), _) => match kind {
+                VarType::Path => {
+                    let path = options.working_folder.join(text);
+                    Some(Value::String(path.to_string_lossy().into_owned()))
+                }
+                _ => read_value(kind, text, decl.kind.at, "--var", found),
+            },
+            (None, Some(default)) => match default.resolve(&scope) {
+                Ok(Some(text)) => read_value(kind, &text, default.at(), "default", found),
+                Ok(None) => None,
+                Err(fault) => {
+                    found.push(fault);
+                    None
+                }
+            },
+            (None, None) => {
+                if options.is_run {
+                    let message = format!("the variable `{}` has no value", name.value);
+                    let fault = Diagnostic::error(Code::UnknownVariable, message, name.at);
+                    found.push(fault.help(format!("give it: `--var {}=…`", name.value)));
+                }
+                None
+            }
+        };
+        scope.vars.insert(name.value.clone(), value);
+    }
+    for name in options.vars.keys().filter(|name| !scope.vars.contains_key(*name)) {
+        let message = format!("`--var {name}=…`: the file has no variable `{name}`");
+        let at = file.vars.0.first().map_or(file.name.at, |(name, _)| name.at);
+        let fault = Diagnostic::error(Code::UnknownVariable, message, at);
+        let known = list(scope.vars.keys().map(String::as_str));
+        found.push(match did_you_mean(name, scope.vars.keys().map(String::as_str)) {
+            Some(near) => fault.help(format!("did you mean `{near}`?")),
+            None => fault.help(format!("variables are {known}")),
+        });
+    }
+    scope
+}
+
+fn read_value(
+    kind: VarType,
+    text: &str,
+    at: Mark,
+    from: &str,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Value> {
+    match kind.parse(text) {
+        Ok(value) => Some(value),
+        Err(message) => {
+            found.push(Diagnostic::error(Code::BadValue, format!("{from}: {message}"), at));
+            None
+        }
+    }
+}
+
+/// Returns the parameters of SQL: the variables that have a value (of the right type while none
+/// is given), today, now and the run's id.
+fn parameters(scope: &Scope, options: &Options) -> BTreeMap<String, Value> {
+    let now = options.clock.now();
+    let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let mut parameters: BTreeMap<String, Value> = scope
+        .vars
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().unwrap_or(Value::String(String::new()))))
+        .collect();
+    parameters.insert("today".into(), Value::Date(today));
+    parameters.insert("now".into(), Value::Timestamp(now));
+    parameters.insert("run_id".into(), Value::String(options.run_id.clone()));
+    parameters
+}
+
+/// Finds what feeds each node, and inputs that are nothing.
+fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> Edges {
+    let ids: BTreeSet<&str> =
+        file.ids().map(|id| id.as_str()).chain(file.broken.iter().map(String::as_str)).collect();
+    let sinks: BTreeSet<&str> = file.sinks.iter().map(|node| node.id.as_str()).collect();
+    let divided: BTreeSet<&str> = file.with_rejects().collect();
+    let mut edges = Edges::new();
+    for node in &file.sources {
+        edges.insert(node.id.value.clone(), Vec::new());
+    }
+    for node in &file.transforms {
+        let from = match node.kind.settings().reads(sql) {
+            Ok(Some(reads)) => {
+                if let Some(from) = node.common.from.first() {
+                    let message = "`sql` names its tables itself and takes no `from`";
+                    found.push(Diagnostic::error(Code::UnknownKey, message, from.at));
+                }
+                reads
+            }
+            Ok(None) => from_of(node, found),
+            // The mistake shows again when the node is planned.
+            Err(_) => Vec::new(),
+        };
+        edges.insert(node.id.value.clone(), from);
+    }
+    for node in &file.sinks {
+        edges.insert(node.id.value.clone(), from_of(node, found));
+    }
+    for from in edges.values().flatten() {
+        let node = node_of(from);
+        let problem = if !ids.contains(node) {
+            Some(format!("no node `{node}`"))
+        } else if sinks.contains(node) {
+            Some(format!("`{node}` is a sink: it has no rows to read"))
+        } else {
+            let is_port = from.value != node;
+            let is_rejects = from.value.strip_prefix(node) == Some(".rejected");
+            let has_port = is_rejects && divided.contains(node) || file.broken.contains(node);
+            (is_port && !has_port).then(|| format!("`{node}` has no port `{}`", from.value))
+        };
+        if let Some(message) = problem {
+            let fault = Diagnostic::error(Code::UnknownInput, message, from.at);
+            let known = ids.iter().copied().filter(|id| !sinks.contains(id));
+            found.push(match did_you_mean(node, known.clone().filter(|id| *id != node)) {
+                Some(near) => fault.label(format!("did you mean `{near}`?")),
+                None => fault.help(format!("nodes are {}", list(known))),
+            });
+        }
+    }
+    edges
+}
+
+fn from_of<K: Family>(node: &Node<K>, found: &mut Vec<Diagnostic>) -> Vec<Located<String>> {
+    if node.common.from.is_empty() {
+        let message = format!("{} `{}` has no `from`", K::NAME, node.id.value);
+        let fault = Diagnostic::error(Code::UnknownInput, message, node.id.at);
+        found.push(fault.help("say whose rows it takes: `from: some_node`"));
+    }
+    node.common.from.clone()
+}
+
+/// Warns about nodes whose rows go nowhere.
+fn check_unused(file: &File, edges: &Edges, found: &mut Vec<Diagnostic>) {
+    let used: BTreeSet<&str> = edges.values().flatten().map(|from| node_of(from)).collect();
+    let sources = file.sources.iter().map(|node| (&node.id, "source"));
+    let transforms = file.transforms.iter().map(|node| (&node.id, "transform"));
+    for (id, family) in sources.chain(transforms) {
+        if !used.contains(id.as_str()) && file.broken.is_empty() {
+            let message = format!("nothing reads the {family} `{}`", id.value);
+            found.push(Diagnostic::warning(Code::Unused, message, id.at));
+        }
+    }
+    if file.sinks.is_empty() && file.broken.is_empty() {
+        let message = "the pipeline has no sink: its rows go nowhere";
+        found.push(Diagnostic::warning(Code::Unused, message, file.name.at));
+    }
+}
+
+fn state(file: &File, scope: &Scope, found: &mut Vec<Diagnostic>) -> Option<PathBuf> {
+    match &file.state {
+        None => Some(scope.folder.join("pipeline.db")),
+        Some(path) => match path.resolve_path(scope) {
+            Ok(path) => Some(path.unwrap_or_else(|| scope.folder.join("pipeline.db"))),
+            Err(fault) => {
+                found.push(fault);
+                None
+            }
+        },
+    }
+}

@@ -1,0 +1,560 @@
+//! A pipeline file as it is written, read with the place of everything and all mistakes at once.
+//!
+//! The parser stops at the first mistake. To find them all, the place of each mistake (a top key,
+//! a node, a key of a node) is remembered and the text is read again without it, until nothing is
+//! wrong any more. A second mistake at the same place shows once the first is mended.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Error as YamlError;
+
+use crate::publish::Missing;
+use crate::sinks::{SinkKind, Write};
+use crate::sources::{Contract, SourceKind};
+use crate::spec::{
+    Code, Diagnostic, Family, Located, LocatedMap, Mark, Text, VarDecl, did_you_mean, list,
+};
+use crate::transforms::TransformKind;
+
+/// A pipeline file.
+#[derive(Clone, Debug, Default)]
+pub struct File {
+    /// Name of the pipeline, part of its lock and its history.
+    pub name: Located<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The state file; `pipeline.db` beside the pipeline file otherwise.
+    pub state: Option<Text>,
+    /// Its variables.
+    pub vars: LocatedMap<VarDecl>,
+    /// Its sources.
+    pub sources: Vec<Node<SourceKind>>,
+    /// Its transforms.
+    pub transforms: Vec<Node<TransformKind>>,
+    /// Its sinks.
+    pub sinks: Vec<Node<SinkKind>>,
+    /// Ids of nodes that are left out because of mistakes in them.
+    pub broken: BTreeSet<String>,
+}
+
+impl File {
+    /// Returns the ids of its nodes, in the order of the file's families.
+    pub fn ids(&self) -> impl Iterator<Item = &Located<String>> {
+        let sources = self.sources.iter().map(|node| &node.id);
+        let transforms = self.transforms.iter().map(|node| &node.id);
+        sources.chain(transforms).chain(self.sinks.iter().map(|node| &node.id))
+    }
+
+    /// Returns the ids of the nodes that have a port `.rejected`.
+    pub fn with_rejects(&self) -> impl Iterator<Item = &str> {
+        let divides = |node: &&Node<TransformKind>| matches!(node.kind, TransformKind::Validate(_));
+        let transforms = self.transforms.iter().filter(divides).map(|node| node.id.as_str());
+        self.sources.iter().map(|node| node.id.as_str()).chain(transforms)
+    }
+
+    /// Leaves out the nodes with a mistake in them, so that it causes no others.
+    fn leave_out(&mut self, skipped: &BTreeSet<Path>) {
+        self.broken = skipped.iter().filter_map(|path| path.get(1).cloned()).collect();
+        let broken = &self.broken;
+        self.sources.retain(|node| !broken.contains(node.id.as_str()));
+        self.transforms.retain(|node| !broken.contains(node.id.as_str()));
+        self.sinks.retain(|node| !broken.contains(node.id.as_str()));
+    }
+}
+
+/// A node: an id, one kind with its settings, and the keys that stand beside it.
+#[derive(Clone, Debug)]
+pub struct Node<K> {
+    /// Its id, a name in SQL.
+    pub id: Located<String>,
+    /// What it is.
+    pub kind: K,
+    /// Where the kind stands.
+    pub kind_at: Mark,
+    /// The keys beside the kind.
+    pub common: Common,
+}
+
+/// The keys that every kind of a family shares.
+#[derive(Clone, Debug, Default)]
+pub struct Common {
+    /// Ids of nodes or ports whose rows it takes; several are joined one after the other.
+    pub from: Vec<Located<String>>,
+    /// What a source promises.
+    pub contract: Contract,
+    /// What a sink does with its rows.
+    pub write: Option<Located<Write>>,
+    /// The columns that tell rows apart.
+    pub key: Vec<Located<String>>,
+    /// The column whose greater value is the newer row.
+    pub newer_by: Option<Located<String>>,
+    /// What happens to rows that arrive no more.
+    pub missing: Option<Located<Missing>>,
+}
+
+const VERSION: u64 = 1;
+const TOP_KEYS: &[&str] =
+    &["version", "name", "description", "state", "vars", "sources", "transforms", "sinks"];
+const TOP_RESERVED: &[&str] = &[
+    "resources",
+    "schedule",
+    "alerts",
+    "tests",
+    "fragment",
+    "inputs",
+    "outputs",
+    "matrix",
+    "extends",
+    "profiles",
+    "lineage",
+    "owner",
+    "tags",
+    "sla",
+    "connections",
+    "udfs",
+    "cluster",
+];
+const NODE_RESERVED: &[&str] = &[
+    "batch",
+    "changed_since",
+    "by",
+    "rate_limit",
+    "budget",
+    "in_flight",
+    "keep_for",
+    "rows",
+    "on_missing",
+    "on_error",
+    "retry",
+    "stop_after",
+    "first",
+    "priority",
+    "use",
+    "with",
+    "output",
+    "where",
+    "digest",
+    "compact",
+    "expire",
+];
+
+/// Reads a pipeline file and finds all mistakes of form. The file is what is left without them;
+/// `None` when too little is left to look for other mistakes.
+pub fn parse(text: &str) -> (Option<File>, Vec<Diagnostic>) {
+    const MOST_ROUNDS: usize = 100;
+    let mut found: Vec<Diagnostic> = Vec::new();
+    let mut skip: BTreeSet<Path> = BTreeSet::new();
+    for _ in 0..MOST_ROUNDS {
+        let reading = Reading { skip: &skip, at: RefCell::default(), found: RefCell::default() };
+        let mut options = serde_saphyr::Options::default();
+        options.with_snippet = false;
+        options.budget = Some(budget());
+        let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |d| {
+            FileSeed(&reading).deserialize(d)
+        });
+        let at = reading.at.into_inner();
+        match read {
+            Ok(mut file) => {
+                found.extend(reading.found.into_inner());
+                let is_gutted = skip.iter().any(|path| path.len() == 1);
+                file.leave_out(&skip);
+                return ((!is_gutted).then_some(file), found);
+            }
+            Err(error) => {
+                let is_new = !at.is_empty() && skip.insert(at);
+                found.push(fault(&error, text));
+                if !is_new {
+                    return (None, found);
+                }
+            }
+        }
+    }
+    (None, found)
+}
+
+/// Bounds for hostile input: a pipeline file is a page or ten, never a megabyte.
+fn budget() -> serde_saphyr::Budget {
+    let mut budget = serde_saphyr::Budget::default();
+    budget.max_depth = 32;
+    budget.max_nodes = 20_000;
+    budget.max_aliases = 100;
+    budget.max_documents = 1;
+    budget.max_total_scalar_bytes = 1 << 20;
+    budget
+}
+
+/// A place that can be left out: keys from the top.
+type Path = Vec<String>;
+
+struct Reading<'a> {
+    skip: &'a BTreeSet<Path>,
+    at: RefCell<Path>,
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+impl Reading<'_> {
+    fn note(&self, fault: Diagnostic) {
+        self.found.borrow_mut().push(fault);
+    }
+
+    /// Reads the value at `path`, unless a mistake was found in it before.
+    fn value<'de, A: MapAccess<'de>, T>(
+        &self,
+        path: &[&str],
+        map: &mut A,
+        read: impl FnOnce(&mut A) -> Result<T, A::Error>,
+    ) -> Result<Option<T>, A::Error> {
+        let path: Path = path.iter().map(|&key| key.to_owned()).collect();
+        if self.skip.contains(&path) {
+            map.next_value::<IgnoredAny>()?;
+            return Ok(None);
+        }
+        self.at.replace(path.clone());
+        let value = read(map)?;
+        // What comes next belongs to the parent.
+        self.at.replace(path[..path.len() - 1].to_vec());
+        Ok(Some(value))
+    }
+
+    fn unknown(&self, key: &Located<String>, what: &str, known: &[&str], reserved: &[&str]) {
+        if reserved.contains(&key.as_str()) {
+            let message = format!("`{}` is reserved for a later version", key.value);
+            self.note(Diagnostic::error(Code::Reserved, message, key.at));
+            return;
+        }
+        let message = format!("unknown key `{}` {what}", key.value);
+        let fault = Diagnostic::error(Code::UnknownKey, message, key.at);
+        self.note(match did_you_mean(key, known.iter().copied()) {
+            Some(near) => fault.label(format!("did you mean `{near}`?")),
+            None => fault.help(format!("keys are {}", list(known.iter().copied()))),
+        });
+    }
+}
+
+struct FileSeed<'a>(&'a Reading<'a>);
+
+impl<'de> DeserializeSeed<'de> for FileSeed<'_> {
+    type Value = File;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<File, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FileSeed<'_> {
+    type Value = File;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a pipeline: a map with `version`, `name`, `sources`, `sinks`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<File, A::Error> {
+        let reading = self.0;
+        let mut file = File::default();
+        let (mut version, mut name) = (None, None);
+        while let Some(key) = map.next_key::<Located<String>>()? {
+            let path = [key.as_str()];
+            let map = &mut map;
+            match key.as_str() {
+                "version" => version = reading.value(&path, map, A::next_value)?.or(version),
+                "name" => name = Some(reading.value(&path, map, A::next_value)?),
+                "description" => {
+                    file.description = reading.value(&path, map, A::next_value)?;
+                }
+                "state" => file.state = reading.value(&path, map, A::next_value)?,
+                "vars" => {
+                    file.vars = reading.value(&path, map, A::next_value)?.unwrap_or_default();
+                }
+                "sources" => file.sources = nodes(reading, &key, map)?,
+                "transforms" => file.transforms = nodes(reading, &key, map)?,
+                "sinks" => file.sinks = nodes(reading, &key, map)?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    reading.unknown(&key, "in a pipeline", TOP_KEYS, TOP_RESERVED);
+                }
+            }
+        }
+        check_version(reading, version);
+        match name {
+            Some(Some(name)) => file.name = name,
+            Some(None) => {}
+            None => {
+                let at = Mark { line: 1, column: 1, len: 1 };
+                let fault = Diagnostic::error(Code::WrongType, "the pipeline has no `name`", at);
+                reading.note(fault.help("add `name: my_pipeline`"));
+            }
+        }
+        Ok(file)
+    }
+}
+
+fn check_version(reading: &Reading<'_>, version: Option<Located<u64>>) {
+    let top = Mark { line: 1, column: 1, len: 1 };
+    match version {
+        Some(version) if version.value == VERSION => {}
+        Some(version) => {
+            let message = format!("this pipeline knows version {VERSION} of the language");
+            reading.note(Diagnostic::error(Code::BadValue, message, version.at));
+        }
+        None if reading.skip.contains(&vec!["version".to_owned()]) => {}
+        None => {
+            let fault = Diagnostic::error(Code::WrongType, "the pipeline has no `version`", top);
+            reading.note(fault.help("add `version: 1` as its first line"));
+        }
+    }
+}
+
+fn nodes<'de, A: MapAccess<'de>, K: Family>(
+    reading: &Reading<'_>,
+    family: &Located<String>,
+    map: &mut A,
+) -> Result<Vec<Node<K>>, A::Error> {
+    let seed = NodesSeed { reading, family, kind: std::marker::PhantomData };
+    let read = reading.value(&[family.as_str()], map, |map| map.next_value_seed(seed))?;
+    Ok(read.unwrap_or_default())
+}
+
+struct NodesSeed<'a, K> {
+    reading: &'a Reading<'a>,
+    family: &'a str,
+    kind: std::marker::PhantomData<K>,
+}
+
+impl<'de, K: Family> DeserializeSeed<'de> for NodesSeed<'_, K> {
+    type Value = Vec<Node<K>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, K: Family> Visitor<'de> for NodesSeed<'_, K> {
+    type Value = Vec<Node<K>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a map from ids to {}s", K::NAME)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(id) = map.next_key::<Located<String>>()? {
+            let path = [self.family, id.as_str()];
+            let seed =
+                NodeSeed { reading: self.reading, family: self.family, id: &id, kind: self.kind };
+            let node = self.reading.value(&path, &mut map, |map| map.next_value_seed(seed))?;
+            nodes.extend(node.flatten());
+        }
+        Ok(nodes)
+    }
+}
+
+struct NodeSeed<'a, K> {
+    reading: &'a Reading<'a>,
+    family: &'a str,
+    id: &'a Located<String>,
+    kind: std::marker::PhantomData<K>,
+}
+
+impl<'de, K: Family> DeserializeSeed<'de> for NodeSeed<'_, K> {
+    type Value = Option<Node<K>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, K: Family> Visitor<'de> for NodeSeed<'_, K> {
+    type Value = Option<Node<K>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {}: a map with one kind", K::NAME)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let reading = self.reading;
+        let mut common = Common::default();
+        let mut kind: Option<(K, Mark)> = None;
+        let mut n_kinds = 0;
+        while let Some(key) = map.next_key::<Located<String>>()? {
+            let path = [self.family, self.id.as_str(), key.as_str()];
+            let map = &mut map;
+            let word = key.as_str();
+            if K::KINDS.contains(&word) {
+                n_kinds += 1;
+                if n_kinds == 2 {
+                    let message = format!("a second kind, `{word}`: a {} has one", K::NAME);
+                    reading.note(Diagnostic::error(Code::Kind, message, key.at));
+                }
+                if let Some(read) = reading.value(&path, map, |map| K::read(word, map))? {
+                    kind.get_or_insert((read, key.at));
+                }
+            } else if common_keys(K::NAME).contains(&word) {
+                read_common(reading, &path, map, &mut common)?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+                n_kinds += usize::from(K::RESERVED.contains(&word));
+                self.unknown_key(&key);
+            }
+        }
+        if n_kinds == 0 {
+            let message = format!("{} `{}` has no kind", K::NAME, self.id.value);
+            let fault = Diagnostic::error(Code::Kind, message, self.id.at);
+            reading.note(fault.help(format!("kinds are {}", list(K::KINDS.iter().copied()))));
+        }
+        let id = self.id.clone();
+        Ok(kind.map(|(kind, kind_at)| Node { id, kind, kind_at, common }))
+    }
+}
+
+impl<K: Family> NodeSeed<'_, K> {
+    fn unknown_key(&self, key: &Located<String>) {
+        let known: Vec<&str> = common_keys(K::NAME).iter().chain(K::KINDS).copied().collect();
+        let reserved: Vec<&str> = NODE_RESERVED.iter().chain(K::RESERVED).copied().collect();
+        let what = format!("in a {}", K::NAME);
+        self.reading.unknown(key, &what, &known, &reserved);
+    }
+}
+
+fn common_keys(family: &str) -> &'static [&'static str] {
+    match family {
+        "source" => &["contract"],
+        "transform" => &["from"],
+        _ => &["from", "write", "key", "newer_by", "missing"],
+    }
+}
+
+fn read_common<'de, A: MapAccess<'de>>(
+    reading: &Reading<'_>,
+    path: &[&str; 3],
+    map: &mut A,
+    common: &mut Common,
+) -> Result<(), A::Error> {
+    match path[2] {
+        "from" => {
+            let from: Option<OneOrMany> = reading.value(path, map, A::next_value)?;
+            common.from = from.map(|from| from.0).unwrap_or_default();
+        }
+        "contract" => {
+            common.contract = reading.value(path, map, A::next_value)?.unwrap_or_default();
+        }
+        "write" => common.write = reading.value(path, map, A::next_value)?,
+        "key" => {
+            let key: Option<OneOrMany> = reading.value(path, map, A::next_value)?;
+            common.key = key.map(|key| key.0).unwrap_or_default();
+        }
+        "newer_by" => common.newer_by = reading.value(path, map, A::next_value)?,
+        _ => common.missing = reading.value(path, map, A::next_value)?,
+    }
+    Ok(())
+}
+
+/// A text, or a list of texts.
+struct OneOrMany(Vec<Located<String>>);
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// A lone text gets its place from the wrapper around it, those of a list have their own.
+        enum Texts {
+            One(String),
+            Many(Vec<Located<String>>),
+        }
+
+        struct TextsVisitor;
+
+        impl<'de> Visitor<'de> for TextsVisitor {
+            type Value = Texts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name or a list of names")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Texts, E> {
+                Ok(Texts::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Texts, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = seq.next_element()? {
+                    texts.push(text);
+                }
+                Ok(Texts::Many(texts))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for Texts {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(TextsVisitor)
+            }
+        }
+
+        let Located { value, at } = Located::<Texts>::deserialize(deserializer)?;
+        Ok(Self(match value {
+            Texts::One(text) => vec![Located::new(text, at)],
+            Texts::Many(texts) => texts,
+        }))
+    }
+}
+
+/// Turns a parser's error into ours.
+fn fault(error: &YamlError, text: &str) -> Diagnostic {
+    let at = error.location().map(Mark::from).unwrap_or_default();
+    match error.without_snippet() {
+        YamlError::SerdeUnknownField { field, expected, .. } => {
+            let fault = Diagnostic::error(Code::UnknownKey, format!("unknown key `{field}`"), at);
+            match did_you_mean(field, expected.iter().copied()) {
+                Some(near) => fault.label(format!("did you mean `{near}`?")),
+                None => fault.help(format!("keys are {}", list(expected.iter().copied()))),
+            }
+        }
+        YamlError::SerdeUnknownVariant { variant, expected, .. } => {
+            let fault = Diagnostic::error(Code::BadValue, format!("unknown word `{variant}`"), at);
+            match did_you_mean(variant, expected.iter().copied()) {
+                Some(near) => fault.label(format!("did you mean `{near}`?")),
+                None => fault.help(format!("words are {}", list(expected.iter().copied()))),
+            }
+        }
+        YamlError::SerdeMissingField { field, .. } => {
+            Diagnostic::error(Code::WrongType, format!("`{field}` is missing"), at)
+        }
+        YamlError::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().unwrap_or("?");
+            Diagnostic::error(Code::Syntax, format!("`{key}` is given twice"), at)
+        }
+        other => {
+            let code = match other {
+                YamlError::SerdeInvalidType { .. }
+                | YamlError::SerdeInvalidValue { .. }
+                | YamlError::Unexpected { .. }
+                | YamlError::Message { .. } => Code::WrongType,
+                _ => Code::Syntax,
+            };
+            let fault = Diagnostic::error(code, message(other), at);
+            match is_colon_or_brace(text, at) {
+                true => fault.help("a text that holds `: `, `{`, `#` or starts with a quote must be quoted as a whole, or written as a block after `|`"),
+                false => fault,
+            }
+        }
+    }
+}
+
+fn message(error: &YamlError) -> String {
+    let text = error.to_string();
+    let text = text.lines().next().unwrap_or_default();
+    // The place is printed beside the snippet.
+    let end = text.find(" at line ").unwrap_or(text.len());
+    text[..end].trim_start_matches("error: ").to_owned()
+}
+
+/// Says whether a line looks like SQL that YAML took apart.
+fn is_colon_or_brace(text: &str, at: Mark) -> bool {
+    let Some(line) = text.lines().nth(at.line.saturating_sub(1)) else { return false };
+    let keys = ["filter:", "that:", "sql:", "prefer:", "select:"];
+    keys.iter().any(|key| line.contains(key))
+}
+
+#[cfg(test)]
+mod tests;

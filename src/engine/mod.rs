@@ -1,0 +1,19 @@
+//! From the text of a pipeline file to published rows: file, checked, plan, run, report.
+
+mod check;
+mod count;
+mod file;
+mod graph;
+mod land;
+mod operator;
+mod plan;
+mod project;
+mod report;
+mod run;
+
+pub use check::{Checked, Options, check};
+pub use file::File;
+pub use plan::{Explained, explain};
+pub use project::{open_tables, pipelines_in};
+pub use report::{NodeReport, Report};
+pub use run::{Progress, Run, RunOptions, SourceProgress};

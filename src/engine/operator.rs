@@ -1,0 +1,445 @@
+//! The engine's own operators: rows that come from outside a plan, and rows that are divided by
+//! rules. Both count, and set rejected rows aside. Nothing else here implements DataFusion traits.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{
+    Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringViewBuilder,
+};
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result as PlanResult, internal_err};
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::make_cooperative;
+use datafusion::physical_plan::execution_plan::{
+    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType,
+};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+    PlanProperties,
+};
+use futures::{Stream, StreamExt as _};
+
+use super::land::{Landed, Tally};
+use crate::context::ReadContext;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::sources::{OnBadRow, Source};
+use crate::table::REASON;
+use crate::transforms::{Otherwise, Rule};
+
+/// A table whose rows come from outside the plan, or from a divided plan.
+#[derive(Clone)]
+pub(super) struct Table {
+    schema: SchemaRef,
+    rows: Rows,
+}
+
+/// Where the rows of a table come from.
+#[derive(Clone)]
+pub(super) enum Rows {
+    /// A source.
+    Source {
+        /// Its id, for errors.
+        node: String,
+        source: Arc<dyn Source>,
+        on_bad_row: OnBadRow,
+        /// The most rows to read.
+        limit: Option<u64>,
+        /// What is counted; none when the table may be read any number of times.
+        tally: Option<Arc<Tally>>,
+    },
+    /// Rows that were landed.
+    Landed {
+        /// The node or port.
+        node: String,
+        landed: Arc<LandedRows>,
+    },
+    /// The rows of a plan that keep rules, without the trailing columns that say so.
+    Divided {
+        /// The node.
+        node: String,
+        plan: Arc<LogicalPlan>,
+        rules: Arc<[Rule]>,
+        tally: Arc<Tally>,
+    },
+}
+
+/// Landed rows of a node, or the rejected ones of a tally.
+pub(super) enum LandedRows {
+    /// Of a node.
+    Node(Landed),
+    /// Of the port `.rejected`.
+    Rejects(Arc<Tally>),
+}
+
+impl LandedRows {
+    fn landed(&self) -> Result<&Landed> {
+        match self {
+            Self::Node(landed) => Ok(landed),
+            Self::Rejects(tally) => {
+                tally.rejects.as_ref().ok_or_else(|| Error::internal("rejects were not kept"))
+            }
+        }
+    }
+}
+
+impl Rows {
+    fn node(&self) -> &str {
+        match self {
+            Self::Source { node, .. } | Self::Landed { node, .. } | Self::Divided { node, .. } => {
+                node
+            }
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn new(schema: SchemaRef, rows: Rows) -> Self {
+        Self { schema, rows }
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Table({})", self.rows.node())
+    }
+}
+
+#[async_trait]
+impl TableProvider for Table {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        let all = || (0..self.schema.fields().len()).collect();
+        let projection: Vec<usize> = projection.cloned().unwrap_or_else(all);
+        let input = match &self.rows {
+            Rows::Divided { plan, .. } => {
+                let input = state.create_physical_plan(plan).await?;
+                Some(match input.output_partitioning().partition_count() {
+                    1 => input,
+                    _ => Arc::new(CoalescePartitionsExec::new(input)) as _,
+                })
+            }
+            _ => None,
+        };
+        Ok(Arc::new(RowsExec::try_new(self.clone(), projection, input)?))
+    }
+}
+
+/// Rows of a [`Table`] as an operator of a plan: one partition, in the order of arrival.
+#[derive(Debug)]
+struct RowsExec {
+    table: Table,
+    projection: Vec<usize>,
+    input: Option<Arc<dyn ExecutionPlan>>,
+    properties: Arc<PlanProperties>,
+}
+
+impl RowsExec {
+    fn try_new(
+        table: Table,
+        projection: Vec<usize>,
+        input: Option<Arc<dyn ExecutionPlan>>,
+    ) -> PlanResult<Self> {
+        let schema = Arc::new(table.schema.project(&projection)?);
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative);
+        Ok(Self { table, projection, input, properties: Arc::new(properties) })
+    }
+}
+
+impl DisplayAs for RowsExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let node = self.table.rows.node();
+        let n_columns = self.projection.len();
+        match &self.table.rows {
+            Rows::Source { source, .. } => {
+                write!(f, "SourceExec: {node}, {}, columns={n_columns}", source.describe())
+            }
+            Rows::Landed { .. } => write!(f, "LandedExec: {node}, columns={n_columns}"),
+            Rows::Divided { rules, .. } => {
+                let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
+                write!(f, "RulesExec: {node}, rules=[{}]", names.join(", "))
+            }
+        }
+    }
+}
+
+impl ExecutionPlan for RowsExec {
+    fn name(&self) -> &'static str {
+        "RowsExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.input.iter().collect()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> PlanResult<TreeNodeRecursion>,
+    ) -> PlanResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        let input = children.pop();
+        if input.is_some() != self.input.is_some() || !children.is_empty() {
+            return internal_err!("children cannot be replaced in {self:?}");
+        }
+        let exec = Self::try_new(self.table.clone(), self.projection.clone(), input)?;
+        Ok(Arc::new(exec))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
+    }
+
+    fn execute(
+        &self,
+        _partition: usize,
+        context: Arc<TaskContext>,
+    ) -> PlanResult<SendableRecordBatchStream> {
+        let schema = self.schema();
+        match (&self.table.rows, &self.input) {
+            (Rows::Source { source, tally: None, .. }, _) => {
+                let projection = self.projection.clone();
+                let rows = source.read(ReadContext { projection, ..ReadContext::default() });
+                let rows = rows.map(|batch| batch.map(|batch| batch.rows).map_err(Into::into));
+                Ok(make_cooperative(Box::pin(RecordBatchStreamAdapter::new(schema, rows))))
+            }
+            (Rows::Source { node, source, on_bad_row, limit, tally: Some(tally) }, _) => {
+                let reading = ReadContext {
+                    projection: self.projection.clone(),
+                    limit: *limit,
+                    bytes: Arc::clone(&tally.bytes),
+                };
+                let reader = Accept {
+                    node: node.clone(),
+                    on_bad_row: *on_bad_row,
+                    tally: Arc::clone(tally),
+                };
+                let rows = source.read(reading).map(move |batch| {
+                    let accepted = batch.and_then(|batch| reader.accept(batch));
+                    accepted.map_err(|error| error.in_node(&reader.node).into())
+                });
+                Shared::begin(tally, Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+            }
+            (Rows::Divided { node, rules, tally, .. }, Some(input)) => {
+                let divide = Divide {
+                    node: node.clone(),
+                    rules: Arc::clone(rules),
+                    tally: Arc::clone(tally),
+                    projection: self.projection.clone(),
+                    rejected: rejected_schema(&self.table.schema),
+                };
+                let rows = input.execute(0, context)?.map(move |batch| {
+                    let accepted = batch.and_then(|batch| divide.divide(&batch));
+                    accepted.map_err(|error| Error::from(error).in_node(&divide.node).into())
+                });
+                Shared::begin(tally, Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+            }
+            (Rows::Landed { landed, .. }, _) => {
+                let batches = landed.landed()?.read(&self.projection)?;
+                let rows = futures::stream::iter(batches.map(|batch| batch.map_err(Into::into)));
+                Ok(make_cooperative(Box::pin(RecordBatchStreamAdapter::new(schema, rows))))
+            }
+            (Rows::Divided { .. }, None) => internal_err!("rules without rows"),
+        }
+    }
+}
+
+/// Takes what a source delivers.
+struct Accept {
+    node: String,
+    on_bad_row: OnBadRow,
+    tally: Arc<Tally>,
+}
+
+impl Accept {
+    fn accept(&self, batch: crate::sources::Batch) -> Result<RecordBatch> {
+        failpoint::pass("source.batch")?;
+        self.tally.accept(batch.rows.num_rows() as u64);
+        if let Some(rejected) = batch.rejected {
+            if self.on_bad_row == OnBadRow::Stop {
+                return Err(first_bad_row(&rejected));
+            }
+            self.tally.reject(rejected, [])?;
+        }
+        Ok(batch.rows)
+    }
+}
+
+fn first_bad_row(rejected: &RecordBatch) -> Error {
+    let text = |name: &str| {
+        let column = rejected.column_by_name(name).and_then(|c| c.as_string_view_opt());
+        column.map(|c| c.value(0).to_owned()).unwrap_or_default()
+    };
+    let lines = rejected
+        .column_by_name("line")
+        .and_then(|column| column.as_primitive_opt::<datafusion::arrow::datatypes::Int64Type>());
+    let line = lines.map(|lines| lines.value(0)).unwrap_or_default();
+    Error::run(format!("a bad row at {}:{line}: {}", text("file"), text(REASON)))
+        .because("`on_bad_row: stop`")
+}
+
+/// Returns the columns of a divided node's port `.rejected`: its own, and the reason.
+pub(super) fn rejected_schema(schema: &SchemaRef) -> SchemaRef {
+    let mut fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone()).collect();
+    fields.push(Field::new(REASON, datafusion::arrow::datatypes::DataType::Utf8View, false));
+    Arc::new(Schema::new(fields))
+}
+
+/// Divides rows by rules.
+struct Divide {
+    node: String,
+    rules: Arc<[Rule]>,
+    tally: Arc<Tally>,
+    projection: Vec<usize>,
+    rejected: SchemaRef,
+}
+
+impl Divide {
+    fn divide(&self, batch: &RecordBatch) -> PlanResult<RecordBatch> {
+        let n_columns = batch.num_columns() - self.rules.len();
+        let mut broken: Vec<Option<usize>> = vec![None; batch.num_rows()];
+        for (index, rule) in self.rules.iter().enumerate() {
+            let keeps = batch.column(n_columns + index).as_boolean();
+            let breaks = |row: usize| keeps.is_null(row) || !keeps.value(row);
+            let rows = (0..batch.num_rows()).filter(|&row| breaks(row));
+            match rule.otherwise {
+                Otherwise::Reject => {
+                    for row in rows {
+                        broken[row].get_or_insert(index);
+                    }
+                }
+                Otherwise::Warn | Otherwise::Stop => {
+                    let n_rows = rows.count() as u64;
+                    if n_rows > 0 {
+                        self.tally.warn(&rule.name, n_rows);
+                    }
+                    if rule.otherwise == Otherwise::Stop && rule.at_most.is_none() && n_rows > 0 {
+                        let message = format!("rows break the rule `{}`", rule.name);
+                        return Err(Error::run(message).into());
+                    }
+                }
+            }
+        }
+        let n_rejected = broken.iter().filter(|broken| broken.is_some()).count();
+        self.tally.accept((batch.num_rows() - n_rejected) as u64);
+        if n_rejected == 0 {
+            return Ok(batch.project(&self.projection)?);
+        }
+        self.reject(batch, n_columns, &broken)?;
+        let kept: BooleanArray = broken.iter().map(|broken| Some(broken.is_none())).collect();
+        Ok(filter_record_batch(&batch.project(&self.projection)?, &kept)?)
+    }
+
+    fn reject(
+        &self,
+        batch: &RecordBatch,
+        n_columns: usize,
+        broken: &[Option<usize>],
+    ) -> PlanResult<()> {
+        let mut counts = vec![0u64; self.rules.len()];
+        let mut reasons = StringViewBuilder::new();
+        for &rule in broken.iter().flatten() {
+            counts[rule] += 1;
+            reasons.append_value(&self.rules[rule].name);
+        }
+        let mask: BooleanArray = broken.iter().map(|broken| Some(broken.is_some())).collect();
+        let own: Vec<usize> = (0..n_columns).collect();
+        let rows = filter_record_batch(&batch.project(&own)?, &mask)?;
+        let mut columns = rows.columns().to_vec();
+        columns.push(Arc::new(reasons.finish()));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let rows =
+            RecordBatch::try_new_with_options(Arc::clone(&self.rejected), columns, &options)?;
+        let by_name = self.rules.iter().zip(counts).filter(|(_, n)| *n > 0);
+        let by_name = by_name.map(|(rule, n)| (rule.name.clone(), n));
+        Ok(self.tally.reject(rows, by_name)?)
+    }
+}
+
+/// A node's rows, kept in its tally while a plan reads them.
+struct Shared {
+    schema: SchemaRef,
+    tally: Arc<Tally>,
+}
+
+impl Shared {
+    fn begin(
+        tally: &Arc<Tally>,
+        rows: SendableRecordBatchStream,
+    ) -> PlanResult<SendableRecordBatchStream> {
+        let schema = rows.schema();
+        tally.begin(rows)?;
+        Ok(make_cooperative(Box::pin(Self { schema, tally: Arc::clone(tally) })))
+    }
+}
+
+impl Stream for Shared {
+    type Item = Result<RecordBatch, DataFusionError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.tally.with_rows(|rows| rows.poll_next_unpin(context));
+        match polled {
+            Some(Poll::Ready(None)) => {
+                self.tally.take_rest();
+                match self.tally.finish() {
+                    Ok(()) => Poll::Ready(None),
+                    Err(error) => Poll::Ready(Some(Err(error.into()))),
+                }
+            }
+            Some(polled) => polled,
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl RecordBatchStream for Shared {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}

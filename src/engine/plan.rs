@@ -1,0 +1,531 @@
+//! From checked nodes to plans: every node becomes a table under its id in one session.
+//!
+//! A node that several others read is landed: it is computed once and read from there. Sinks of
+//! the same node share one reading. So every source is read once, whatever reads it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use datafusion::catalog::MemorySchemaProvider;
+use datafusion::common::DataFusionError;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::displayable;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use super::check::{Checked, Options};
+use super::count::{Planner, counted};
+use super::file::{Common, File, Node};
+use super::graph::{Edges, node_of};
+use super::land::{Landed, Tally};
+use super::operator::{LandedRows, Rows, Table, rejected_schema};
+use crate::context::{BuildContext, Sql, reference};
+use crate::error::Result;
+use crate::publish::Missing;
+use crate::sinks::{Disposition, Sink, SinkKind, Target};
+use crate::sources::{Contract, Source, SourceKind};
+use crate::spec::{Code, Diagnostic, Family, Located, Scope, Share};
+use crate::table;
+use crate::transforms::{Rule, TransformKind};
+
+/// Memory that operators may fill before they spill to disk.
+const MEMORY: usize = 192 << 20;
+
+/// What runs: nodes in order, and the pieces of plan that make them.
+pub(super) struct Plan {
+    pub(super) nodes: Vec<PlannedNode>,
+    pub(super) sinks: Vec<PlannedSink>,
+    /// What runs, in order.
+    pub(super) stages: Vec<Stage>,
+    /// What runs when everything else was read: sinks of rejected rows.
+    pub(super) late_stages: Vec<Stage>,
+    /// Folder of the run, for landed rows; set when it begins.
+    pub(super) folder: Arc<OnceLock<PathBuf>>,
+}
+
+/// A source or transform.
+pub(super) struct PlannedNode {
+    pub(super) id: String,
+    pub(super) family: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) tally: Arc<Tally>,
+    pub(super) source: Option<Arc<dyn Source>>,
+    /// The share of rejected rows above which the run stops.
+    pub(super) at_most: Option<Share>,
+    pub(super) rules: Arc<[Rule]>,
+    /// All its rows, to be read when they have to be and no stage does.
+    pub(super) whole: Option<DataFrame>,
+    /// Whether it must be read to its end, whatever its readers need: rejected rows are wanted,
+    /// or a rule watches all of them.
+    pub(super) is_read_whole: bool,
+}
+
+/// A sink.
+pub(super) struct PlannedSink {
+    pub(super) id: String,
+    pub(super) kind: &'static str,
+    pub(super) sink: Arc<dyn Sink>,
+}
+
+/// A piece of the run that reads rows to their end.
+pub(super) struct Stage {
+    pub(super) name: String,
+    pub(super) rows: DataFrame,
+    pub(super) into: Into,
+}
+
+/// Where the rows of a stage go.
+pub(super) enum Into {
+    /// To be read by later stages.
+    Landed(Arc<LandedRows>),
+    /// To sinks, by index.
+    Sinks(Vec<usize>),
+}
+
+/// Makes a session with our operators in it.
+pub(super) fn session() -> SessionContext {
+    let mut config = SessionConfig::new().with_target_partitions(
+        std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+    );
+    config.options_mut().sql_parser.collect_spans = true;
+    // A text that cannot be cast is a mistake of the pipeline, not an optimizer's business.
+    config.options_mut().execution.parquet.pushdown_filters = true;
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY)))
+        .build_arc()
+        .unwrap_or_default();
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_query_planner(Arc::new(Planner))
+        .build();
+    SessionContext::new_with_state(state)
+}
+
+struct Planning<'a> {
+    sql: Sql,
+    session: SessionContext,
+    scope: &'a Scope,
+    options: &'a Options,
+    folder: Arc<OnceLock<PathBuf>>,
+    /// Nodes whose rows must be landed.
+    landed: BTreeSet<String>,
+    /// Nodes whose rejected rows somebody reads.
+    with_rejects: BTreeSet<String>,
+    /// Nodes whose columns are not known.
+    unknown: BTreeSet<String>,
+    nodes: Vec<PlannedNode>,
+    stages: Vec<Stage>,
+    late_stages: Vec<Stage>,
+}
+
+impl Plan {
+    /// Plans the nodes in `order`. `None` when a node cannot be planned; mistakes are in `found`.
+    pub(super) async fn new(
+        file: &File,
+        order: &[String],
+        edges: &Edges,
+        scope: &Scope,
+        sql: Sql,
+        options: &Options,
+        found: &mut Vec<Diagnostic>,
+    ) -> Option<Self> {
+        let mut planning = Planning {
+            session: sql.session(),
+            sql,
+            scope,
+            options,
+            folder: Arc::default(),
+            landed: to_land(file, edges),
+            with_rejects: with_rejects(edges),
+            unknown: file.broken.clone(),
+            nodes: Vec::new(),
+            stages: Vec::new(),
+            late_stages: Vec::new(),
+        };
+        for id in order {
+            if let Some(node) = file.sources.iter().find(|node| node.id.value == *id) {
+                planning.source(node, found);
+            } else if let Some(node) = file.transforms.iter().find(|node| node.id.value == *id) {
+                planning.transform(node, edges, found).await;
+            }
+        }
+        let sinks = planning.sinks(file, found).await;
+        planning.unknown.is_empty().then(|| Self {
+            nodes: planning.nodes,
+            sinks,
+            stages: planning.stages,
+            late_stages: planning.late_stages,
+            folder: planning.folder,
+        })
+    }
+}
+
+/// Finds the nodes that are read more than once: by several transforms, by a transform and a
+/// sink, or together with their own rejected rows.
+fn to_land(file: &File, edges: &Edges) -> BTreeSet<String> {
+    let is_sink = |id: &str| file.sinks.iter().any(|node| node.id.value == id);
+    let mut readers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut landed = BTreeSet::new();
+    for (id, from) in edges {
+        let whole: Vec<&str> =
+            from.iter().map(|f| f.as_str()).filter(|f| !f.contains('.')).collect();
+        let ports: Vec<&str> =
+            from.iter().map(|f| f.as_str()).filter(|f| f.contains('.')).collect();
+        for node in &whole {
+            // Sinks with the same `from` share a reading.
+            let reader = if is_sink(id) { whole[0] } else { id.as_str() };
+            let is_new = readers.entry(node).or_default().insert(reader);
+            let is_twice = whole.iter().filter(|other| *other == node).count() > 1;
+            if is_twice || (!is_new && !is_sink(id)) || (is_sink(id) && whole.len() > 1) {
+                landed.insert((*node).to_owned());
+            }
+        }
+        // Rejected rows are complete when the node was read to its end: a transform or a mixed
+        // sink that reads them would otherwise have to run before itself.
+        if !is_sink(id) || !whole.is_empty() {
+            landed.extend(ports.iter().map(|port| node_of(port).to_owned()));
+        }
+    }
+    let shared = readers.into_iter().filter(|(_, readers)| readers.len() > 1);
+    landed.extend(shared.map(|(node, _)| node.to_owned()));
+    landed
+}
+
+fn with_rejects(edges: &Edges) -> BTreeSet<String> {
+    let ports = edges.values().flatten().filter(|from| from.contains('.'));
+    ports.map(|port| node_of(port).to_owned()).collect()
+}
+
+impl Planning<'_> {
+    fn source(&mut self, node: &Node<SourceKind>, found: &mut Vec<Diagnostic>) {
+        let mut context = BuildContext::new(self.scope, self.options.is_run);
+        let contract: &Contract = &node.common.contract;
+        let built = node.kind.settings().build(contract, &mut context);
+        found.extend(context.found);
+        let Some(source) = built else {
+            self.unknown.insert(node.id.value.clone());
+            return;
+        };
+        let id = &node.id.value;
+        let tally = self.tally(id, table::rejected_schema());
+        let rows = Rows::Source {
+            node: id.clone(),
+            source: Arc::clone(&source),
+            on_bad_row: contract.on_bad_row,
+            limit: self.options.limit,
+            tally: Some(Arc::clone(&tally)),
+        };
+        let table = Table::new(source.schema(), rows);
+        self.nodes.push(PlannedNode {
+            id: id.clone(),
+            family: "source",
+            kind: node.kind.kind(),
+            tally: Arc::clone(&tally),
+            source: Some(source),
+            at_most: contract.at_most,
+            rules: Arc::new([]),
+            whole: self.session.read_table(Arc::new(table.clone())).ok(),
+            is_read_whole: contract.at_most.is_some() || tally.rejects.is_some(),
+        });
+        if let Err(error) = self.register(id, table, &tally) {
+            found.push(cannot_plan(&error, &node.id));
+        }
+    }
+
+    async fn transform(
+        &mut self,
+        node: &Node<TransformKind>,
+        edges: &Edges,
+        found: &mut Vec<Diagnostic>,
+    ) {
+        let id = &node.id.value;
+        let from = edges.get(id).map(Vec::as_slice).unwrap_or_default();
+        if from.iter().any(|from| self.unknown.contains(node_of(from))) || !self.has_inputs(from) {
+            self.unknown.insert(id.clone());
+            return;
+        }
+        let planned = match self.input(id, from).await {
+            Ok(input) => node.kind.settings().plan(&input, &self.sql).await,
+            Err(error) => Err(vec![cannot_plan(&error, &node.id)]),
+        };
+        let planned = match planned {
+            Ok(planned) => planned,
+            Err(faults) => {
+                found.extend(faults);
+                self.unknown.insert(id.clone());
+                return;
+            }
+        };
+        let rules: Arc<[Rule]> = planned.rules.into();
+        let is_divided = matches!(node.kind, TransformKind::Validate(_));
+        let all = Arc::clone(planned.rows.schema().inner());
+        let n_columns = all.fields().len() - rules.len();
+        let own: Vec<usize> = (0..n_columns).collect();
+        let schema = match all.project(&own) {
+            Ok(schema) => Arc::new(schema),
+            Err(error) => {
+                found.push(cannot_plan(&error.into(), &node.id));
+                return;
+            }
+        };
+        if is_divided && schema.column_with_name(table::REASON).is_some() {
+            let message = "its input has a column `reason`, which rejected rows need for theirs";
+            found.push(Diagnostic::error(Code::Id, message, node.id.at));
+        }
+        let tally = self.tally(id, rejected_schema(&schema));
+        let mut planned_node = PlannedNode {
+            id: id.clone(),
+            family: "transform",
+            kind: node.kind.kind(),
+            tally: Arc::clone(&tally),
+            source: None,
+            at_most: None,
+            rules: Arc::clone(&rules),
+            whole: None,
+            is_read_whole: is_divided,
+        };
+        let registered = if is_divided {
+            let plan = Arc::new(planned.rows.logical_plan().clone());
+            let rows = Rows::Divided { node: id.clone(), plan, rules, tally: Arc::clone(&tally) };
+            let table = Table::new(schema, rows);
+            planned_node.whole = self.session.read_table(Arc::new(table.clone())).ok();
+            self.register(id, table, &tally)
+        } else {
+            self.register_view(id, counted(planned.rows, id, &tally))
+        };
+        self.nodes.push(planned_node);
+        if let Err(error) = registered {
+            found.push(cannot_plan(&error, &node.id));
+        }
+    }
+
+    /// Says whether all inputs are tables; what is not was noted when the edges were made.
+    fn has_inputs(&self, from: &[Located<String>]) -> bool {
+        from.iter().all(|from| self.session.table_exist(reference(from)).unwrap_or(false))
+    }
+
+    fn tally(&self, id: &str, rejected: datafusion::arrow::datatypes::SchemaRef) -> Arc<Tally> {
+        let rejects = self
+            .with_rejects
+            .contains(id)
+            .then(|| Landed::new(rejected, &format!("{id}.rejected"), Arc::clone(&self.folder)));
+        Arc::new(Tally::new(rejects, self.options.clock))
+    }
+
+    /// Registers a table under the id of its node, and its rejected rows as the port.
+    fn register(
+        &mut self,
+        id: &str,
+        table: Table,
+        tally: &Arc<Tally>,
+    ) -> Result<(), DataFusionError> {
+        if let Some(rejects) = &tally.rejects {
+            let schema = Arc::new(MemorySchemaProvider::new());
+            if let Some(catalog) = self.session.catalog("datafusion") {
+                catalog.register_schema(id, schema)?;
+            }
+            let port = format!("{id}.rejected");
+            let landed = Arc::new(LandedRows::Rejects(Arc::clone(tally)));
+            let rows = Rows::Landed { node: port.clone(), landed };
+            self.session
+                .register_table(reference(&port), Arc::new(Table::new(rejects.schema(), rows)))?;
+        }
+        if !self.landed.contains(id) {
+            self.session.register_table(reference(id), Arc::new(table))?;
+            return Ok(());
+        }
+        let rows = self.session.read_table(Arc::new(table))?;
+        self.land(id, rows)
+    }
+
+    fn register_view(&mut self, id: &str, rows: DataFrame) -> Result<(), DataFusionError> {
+        if self.landed.contains(id) {
+            return self.land(id, rows);
+        }
+        self.session.register_table(reference(id), rows.into_view())?;
+        Ok(())
+    }
+
+    fn land(&mut self, id: &str, rows: DataFrame) -> Result<(), DataFusionError> {
+        let schema = Arc::clone(rows.schema().inner());
+        let landed = Landed::new(Arc::clone(&schema), id, Arc::clone(&self.folder));
+        let landed = Arc::new(LandedRows::Node(landed));
+        let into = Into::Landed(Arc::clone(&landed));
+        self.stages.push(Stage { name: id.to_owned(), rows, into });
+        let table = Table::new(schema, Rows::Landed { node: id.to_owned(), landed });
+        self.session.register_table(reference(id), Arc::new(table))?;
+        Ok(())
+    }
+
+    /// Returns the table that a transform reads; several inputs become one under a hidden name.
+    async fn input(&self, id: &str, from: &[Located<String>]) -> Result<String, DataFusionError> {
+        match from {
+            [one] => Ok(one.value.clone()),
+            _ => {
+                let name = format!("__from_{id}");
+                let rows = self.union(from).await?;
+                self.session.register_table(reference(&name), rows.into_view())?;
+                Ok(name)
+            }
+        }
+    }
+
+    /// Reads several inputs one after the other, columns by name; what one lacks is null.
+    async fn union(&self, from: &[Located<String>]) -> Result<DataFrame, DataFusionError> {
+        let mut all: Option<DataFrame> = None;
+        for input in from {
+            let rows = self.session.table(reference(input)).await?;
+            all = Some(match all {
+                Some(all) => all.union_by_name(rows)?,
+                None => rows,
+            });
+        }
+        match all {
+            Some(all) => Ok(all),
+            None => self.session.read_empty(),
+        }
+    }
+
+    async fn sinks(&mut self, file: &File, found: &mut Vec<Diagnostic>) -> Vec<PlannedSink> {
+        let mut sinks: Vec<PlannedSink> = Vec::new();
+        let mut groups: Vec<(Vec<String>, DataFrame, Vec<usize>)> = Vec::new();
+        for node in &file.sinks {
+            let Some(sink) = self.build_sink(node, found) else {
+                self.unknown.insert(node.id.value.clone());
+                continue;
+            };
+            check_target(node, sink.target(), &sinks, found);
+            let from = &node.common.from;
+            let is_known = !from.iter().any(|from| self.unknown.contains(node_of(from)));
+            if !is_known || !self.has_inputs(from) || from.is_empty() {
+                self.unknown.insert(node.id.value.clone());
+                continue;
+            }
+            let rows = match self.union(from).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    found.push(cannot_plan(&error, &node.id));
+                    continue;
+                }
+            };
+            self.check_columns(node, &rows, found);
+            let index = sinks.len();
+            sinks.push(PlannedSink { id: node.id.value.clone(), kind: node.kind.kind(), sink });
+            let from: Vec<String> = from.iter().map(|from| from.value.clone()).collect();
+            match groups.iter_mut().find(|(other, _, _)| *other == from) {
+                Some((_, _, indices)) => indices.push(index),
+                None => groups.push((from, rows, vec![index])),
+            }
+        }
+        for (from, rows, indices) in groups {
+            let stage = Stage { name: from.join(", "), rows, into: Into::Sinks(indices) };
+            // Rejected rows are complete only after everything else was read.
+            let is_late = from.iter().all(|from| from.contains('.'));
+            if is_late { &mut self.late_stages } else { &mut self.stages }.push(stage);
+        }
+        sinks
+    }
+
+    fn build_sink(
+        &self,
+        node: &Node<SinkKind>,
+        found: &mut Vec<Diagnostic>,
+    ) -> Option<Arc<dyn Sink>> {
+        let Common { write, key, newer_by, missing, .. } = &node.common;
+        let Some(write) = write.clone() else {
+            let message =
+                format!("sink `{}` does not say what it does with its rows", node.id.value);
+            let fault = Diagnostic::error(Code::Write, message, node.id.at);
+            found.push(fault.help("add `write: replace`, `append` or `upsert`"));
+            return None;
+        };
+        let forgets = missing.as_ref().filter(|missing| missing.value != Missing::Keep);
+        let is_limited = self.options.limit.is_some() && !self.options.is_dry;
+        if let (Some(missing), true) = (forgets, is_limited) {
+            let message = "with `--limit`, rows that were not read would count as missing";
+            let fault = Diagnostic::error(Code::Write, message, missing.at);
+            found.push(fault.help("run it without `--limit`, or with `--dry-run`"));
+        }
+        let disposition = Disposition {
+            write,
+            key: key.clone(),
+            newer_by: newer_by.clone(),
+            missing: missing.clone(),
+        };
+        let mut context = BuildContext::new(self.scope, self.options.is_run);
+        let built = node.kind.settings().build(&disposition, &mut context);
+        found.extend(context.found);
+        built
+    }
+
+    /// Looks up the columns that a sink's settings name.
+    fn check_columns(&self, node: &Node<SinkKind>, rows: &DataFrame, found: &mut Vec<Diagnostic>) {
+        let Common { key, newer_by, .. } = &node.common;
+        let named = key.iter().chain(newer_by).chain(node.kind.settings().columns());
+        for column in named {
+            found.extend(self.sql.column_of(rows, column).err());
+        }
+    }
+}
+
+fn check_target(
+    node: &Node<SinkKind>,
+    target: &Target,
+    sinks: &[PlannedSink],
+    found: &mut Vec<Diagnostic>,
+) {
+    /// SQLite attaches ten databases at most; one is kept for the state.
+    const MOST_TABLES: usize = 8;
+    if let Some(other) = sinks.iter().find(|other| other.sink.target() == target) {
+        let message = format!("`{}` and `{}` write to the same place", other.id, node.id.value);
+        found.push(Diagnostic::error(Code::Write, message, node.id.at));
+    }
+    let n_tables = sinks.iter().filter(|s| matches!(s.sink.target(), Target::Table { .. })).count();
+    if n_tables == MOST_TABLES && matches!(target, Target::Table { .. }) {
+        let message = format!("a pipeline can write {MOST_TABLES} tables at most");
+        found.push(Diagnostic::error(Code::Write, message, node.id.at));
+    }
+}
+
+fn cannot_plan(error: &DataFusionError, id: &Located<String>) -> Diagnostic {
+    Diagnostic::error(Code::SqlPlan, error.strip_backtrace(), id.at)
+}
+
+/// What a pipeline will do, as plans in the order in which they run.
+pub struct Explained {
+    /// The stages: what each reads for, and its plan.
+    pub stages: Vec<(String, String)>,
+}
+
+/// Explains a checked pipeline: the physical plan of each stage.
+pub async fn explain(checked: &Checked) -> Result<Explained> {
+    let mut stages = Vec::new();
+    for stage in checked.plan.stages.iter().chain(&checked.plan.late_stages) {
+        let plan = stage.rows.clone().create_physical_plan().await?;
+        let plan = displayable(plan.as_ref()).indent(false).to_string();
+        stages.push((checked.plan.title(stage), plan));
+    }
+    Ok(Explained { stages })
+}
+
+impl Plan {
+    /// Says what a stage is for.
+    pub(super) fn title(&self, stage: &Stage) -> String {
+        match &stage.into {
+            Into::Landed(_) => format!("{} (landed: read by several)", stage.name),
+            Into::Sinks(indices) => {
+                let ids: Vec<&str> = indices
+                    .iter()
+                    .filter_map(|&i| self.sinks.get(i))
+                    .map(|s| s.id.as_str())
+                    .collect();
+                format!("{} → {}", stage.name, ids.join(", "))
+            }
+        }
+    }
+}

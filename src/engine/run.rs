@@ -1,0 +1,611 @@
+//! A run: read, stage, commit, publish. The only writer of the state.
+//!
+//! 1. Sinks stage their rows where nobody looks, durably.
+//! 2. One transaction of the state file decides: rows of its own tables, the list of what is
+//!    staged, the history. Until then a crash leaves nothing; from then on the run has happened.
+//! 3. Each staged output is made visible, which can be repeated. A crash is finished by the next
+//!    start.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{FutureExt as _, StreamExt as _};
+use rusqlite::TransactionBehavior;
+use sha2::{Digest as _, Sha256};
+
+use super::check::Checked;
+use super::land::Tally;
+use super::operator::LandedRows;
+use super::plan::{Explained, Into, Plan, PlannedNode, Stage};
+use super::report::{Report, grouped};
+use crate::context::StageContext;
+use crate::error::{Error, Kind, Result};
+use crate::failpoint;
+use crate::publish::{self, Merged, Missing, Publish, Staged};
+use crate::sinks::Target;
+use crate::state::{self, Lock, NodeRun, Pending, RunRow, State, Status};
+use crate::transforms::Otherwise;
+
+/// Name of the hidden folder, beside a sink's target, in which runs stage.
+const STAGING: &str = ".pipeline-staging";
+
+/// How to run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunOptions {
+    /// Whether everything is read and counted, and nothing written.
+    pub is_dry: bool,
+}
+
+/// How far the sources of a run are.
+#[derive(Clone)]
+pub struct Progress {
+    sources: Vec<(String, Option<u64>, Arc<Tally>)>,
+}
+
+/// How far one source is.
+#[derive(Clone, Debug)]
+pub struct SourceProgress {
+    /// Its id.
+    pub node: String,
+    /// Bytes that it has read.
+    pub bytes: u64,
+    /// Bytes that it will have read at the end.
+    pub size: Option<u64>,
+    /// Rows that it has delivered.
+    pub rows: u64,
+    /// Rows that it has rejected.
+    pub rejected: u64,
+}
+
+impl Progress {
+    /// Returns how far each source is now.
+    pub fn now(&self) -> Vec<SourceProgress> {
+        self.sources
+            .iter()
+            .map(|(node, size, tally)| SourceProgress {
+                node: node.clone(),
+                bytes: tally.bytes.load(Ordering::Relaxed),
+                size: *size,
+                rows: tally.accepted.load(Ordering::Relaxed),
+                rejected: tally.rejected.load(Ordering::Relaxed),
+            })
+            .collect()
+    }
+}
+
+/// A run about to begin.
+pub struct Run {
+    checked: Checked,
+    options: RunOptions,
+    /// The plans of the stages that a dry run has executed, with their metrics.
+    analyzed: Mutex<Vec<(String, String)>>,
+}
+
+impl Run {
+    /// Prepares a run of a checked pipeline.
+    pub fn new(checked: Checked, options: RunOptions) -> Self {
+        Self { checked, options, analyzed: Mutex::default() }
+    }
+
+    /// Returns how far its sources are, at any time.
+    pub fn progress(&self) -> Progress {
+        let nodes = self.checked.plan.nodes.iter();
+        let sources = nodes.filter_map(|node| {
+            let source = node.source.as_ref()?;
+            Some((node.id.clone(), source.size(), Arc::clone(&node.tally)))
+        });
+        Progress { sources: sources.collect() }
+    }
+
+    /// Runs to the end, or until `stop` is ready: then nothing of the run is visible.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Report> {
+        if self.options.is_dry { self.dry_run(stop).await } else { self.real_run(stop).await }
+    }
+
+    /// Reads everything, writes nothing, and shows for each stage what each operator did.
+    pub async fn analyze(self) -> Result<Explained> {
+        let report = self.dry_run(std::future::pending());
+        report.await?;
+        let analyzed = self.analyzed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Explained { stages: analyzed })
+    }
+
+    async fn dry_run(&self, stop: impl Future<Output = ()>) -> Result<Report> {
+        let folder = std::env::temp_dir().join(format!("pipeline-{}", self.run_id()));
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+        let _ = self.checked.plan.folder.set(folder.clone());
+        let read = self.guarded(self.execute(None), stop).await;
+        // A temporary folder: what cannot be removed now is removed by the system.
+        let _ = std::fs::remove_dir_all(&folder);
+        let staged = read?;
+        Ok(self.report(&staged, "dry run"))
+    }
+
+    async fn real_run(&self, stop: impl Future<Output = ()>) -> Result<Report> {
+        make_state_folder(&self.checked.state)?;
+        let _lock = Lock::take(&self.checked.state, &self.checked.name)?;
+        let mut state = State::open(&self.checked.state)?;
+        let row = self.row();
+        if let Some(report) = self.recover(&mut state, &row)? {
+            return Ok(report);
+        }
+        state.begin(&row)?;
+        failpoint::pass("run.recorded")?;
+        match self.stage_and_commit(&mut state, &row, stop).await {
+            Ok(mut staged) => {
+                let published = publish_all(&mut state, &row.run_id, self.now());
+                for (pending, merged) in published? {
+                    if let Some(node) = staged.iter_mut().find(|s| s.node == pending.node) {
+                        node.merged = merged;
+                    }
+                }
+                Ok(self.report(&staged, "done"))
+            }
+            Err(error) => {
+                self.abandon(&mut state, &row.run_id, &error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn stage_and_commit(
+        &self,
+        state: &mut State,
+        row: &RunRow,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Vec<StagedSink>> {
+        let folders = self.announce(state)?;
+        let own = staging_folder(&self.checked.state, self.run_id());
+        let _ = self.checked.plan.folder.set(own);
+        let mut staged = self.guarded(self.execute(Some(&folders)), stop).await?;
+        let commit = || self.commit(state, row, &mut staged);
+        std::panic::catch_unwind(AssertUnwindSafe(commit)).unwrap_or_else(|p| Err(bug(p)))?;
+        Ok(staged)
+    }
+
+    /// Runs work that may be stopped from outside, and turns a panic into an error.
+    async fn guarded<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<T> {
+        let work = AssertUnwindSafe(work).catch_unwind();
+        tokio::select! {
+            done = work => done.unwrap_or_else(|panic| Err(bug(panic))),
+            () = stop => Err(Error::new(Kind::Interrupted, "interrupted; nothing was published")),
+        }
+    }
+
+    fn run_id(&self) -> &str {
+        &self.checked.options.run_id
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.checked.options.clock.now()
+    }
+
+    fn row(&self) -> RunRow {
+        RunRow {
+            run_id: self.run_id().to_owned(),
+            pipeline: self.checked.name.clone(),
+            file: self.checked.path.clone(),
+            started_at: self.now(),
+            vars: self.checked.vars.clone(),
+            fingerprint: self.fingerprint(),
+        }
+    }
+
+    /// Tells runs apart that would read and do something else.
+    fn fingerprint(&self) -> String {
+        let mut sha = Sha256::new();
+        sha.update(self.checked.text.as_bytes());
+        sha.update(&self.checked.vars);
+        for node in &self.checked.plan.nodes {
+            if let Some(source) = &node.source {
+                sha.update(&node.id);
+                sha.update(source.fingerprint());
+            }
+        }
+        sha.update(format!("{:?}", self.checked.options.limit));
+        sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Finishes what a dead process left behind. When that was this very run, already committed,
+    /// it is now done, and doing it again would append its rows a second time.
+    fn recover(&self, state: &mut State, row: &RunRow) -> Result<Option<Report>> {
+        let pipeline = &self.checked.name;
+        for run_id in state.left_behind(pipeline, Status::Running)? {
+            sweep_all(state, &run_id)?;
+            state.abandon(&run_id, Status::Interrupted, self.now(), None)?;
+        }
+        for run_id in state.unswept(pipeline)? {
+            sweep_all(state, &run_id)?;
+        }
+        let mut report = None;
+        for run_id in state.left_behind(pipeline, Status::Committed)? {
+            publish_all(state, &run_id, self.now())?;
+            if state.fingerprint(&run_id)? == row.fingerprint {
+                report = Some(self.finished_report(run_id));
+            }
+        }
+        Ok(report)
+    }
+
+    fn finished_report(&self, run_id: String) -> Report {
+        let note = "an earlier start of this very run was cut off after its commit; its outputs \
+                    are published now and nothing was read again";
+        let mut report = self.report(&[], "done");
+        report.nodes.clear();
+        report.notes.push(note.to_owned());
+        report.run_id = run_id;
+        report
+    }
+
+    fn abandon(&self, state: &mut State, run_id: &str, error: &Error) {
+        let status = match error.kind() {
+            Kind::Interrupted => Status::Interrupted,
+            _ => Status::Failed,
+        };
+        // What fails here is done by the next start; the user must hear of the first error.
+        let _ = sweep_all(state, run_id);
+        let _ = state.abandon(run_id, status, self.now(), Some(&error.to_string()));
+    }
+
+    /// Makes the folders in which this run stages, each written down before it is made.
+    fn announce(&self, state: &mut State) -> Result<Vec<PathBuf>> {
+        let own = staging_folder(&self.checked.state, self.run_id());
+        let mut folders: Vec<PathBuf> = Vec::new();
+        for sink in &self.checked.plan.sinks {
+            let beside = sink.sink.target().folder(&self.checked.state);
+            folders.push(beside.join(STAGING).join(self.run_id()));
+        }
+        let unique: BTreeSet<&PathBuf> = folders.iter().chain([&own]).collect();
+        for folder in unique {
+            state.announce(self.run_id(), folder)?;
+            failpoint::pass("stage.announced")?;
+            publish::make_folder(folder)?;
+        }
+        let nodes = self.checked.plan.sinks.iter().map(|sink| &sink.id);
+        let folders: Vec<PathBuf> =
+            folders.into_iter().zip(nodes).map(|(folder, node)| folder.join(node)).collect();
+        for folder in &folders {
+            publish::make_folder(folder)?;
+        }
+        Ok(folders)
+    }
+
+    /// Reads everything to its end. With folders, sinks stage in them; without, rows are counted.
+    async fn execute(&self, folders: Option<&[PathBuf]>) -> Result<Vec<StagedSink>> {
+        let plan = &self.checked.plan;
+        let mut staged = Vec::new();
+        for stage in &plan.stages {
+            staged.extend(self.run_stage(stage, folders).await?);
+        }
+        for node in plan.nodes.iter().rev() {
+            read_whole(node).await.map_err(|error| error.in_node(&node.id))?;
+        }
+        for stage in &plan.late_stages {
+            staged.extend(self.run_stage(stage, folders).await?);
+        }
+        check_limits(plan)?;
+        Ok(staged)
+    }
+
+    async fn run_stage(
+        &self,
+        stage: &Stage,
+        folders: Option<&[PathBuf]>,
+    ) -> Result<Vec<StagedSink>> {
+        let context = Arc::new(stage.rows.task_ctx());
+        let plan = stage.rows.clone().create_physical_plan().await?;
+        let mut rows = execute_stream(Arc::clone(&plan), context)?;
+        let staged = match (&stage.into, folders) {
+            (Into::Landed(landed), _) => {
+                if let LandedRows::Node(landed) = landed.as_ref() {
+                    while let Some(batch) = rows.next().await {
+                        landed.push(batch?)?;
+                    }
+                    landed.close()?;
+                }
+                Ok(Vec::new())
+            }
+            (Into::Sinks(indices), None) => {
+                let mut n_rows = 0;
+                while let Some(batch) = rows.next().await {
+                    n_rows += batch?.num_rows() as u64;
+                }
+                let nodes = indices.iter().map(|&index| &self.checked.plan.sinks[index].id);
+                Ok(nodes.map(|node| StagedSink::counted(node, n_rows)).collect())
+            }
+            (Into::Sinks(indices), Some(folders)) => self.stage(indices, folders, rows).await,
+        };
+        if folders.is_none() {
+            let plan = DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(false);
+            let mut analyzed = self.analyzed.lock().unwrap_or_else(PoisonError::into_inner);
+            analyzed.push((self.checked.plan.title(stage), plan.to_string()));
+        }
+        staged
+    }
+
+    /// Hands the same rows to several sinks at once.
+    async fn stage(
+        &self,
+        indices: &[usize],
+        folders: &[PathBuf],
+        mut rows: SendableRecordBatchStream,
+    ) -> Result<Vec<StagedSink>> {
+        let schema = rows.schema();
+        let mut senders = Vec::new();
+        let mut sinks = Vec::new();
+        for &index in indices {
+            let (sender, receiver) = tokio::sync::mpsc::channel(2);
+            senders.push(sender);
+            let rows = futures::stream::unfold(receiver, |mut receiver| async move {
+                receiver.recv().await.map(|batch| (Ok(batch), receiver))
+            });
+            let rows = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
+            let sink = &self.checked.plan.sinks[index];
+            let context = Arc::new(StageContext {
+                pipeline: self.checked.name.clone(),
+                node: sink.id.clone(),
+                run_id: self.run_id().to_owned(),
+                at: self.now(),
+                folder: folders[index].clone(),
+                state: self.checked.state.clone(),
+            });
+            sinks.push(async move {
+                let staged = sink.sink.stage(rows, context).await;
+                let staged = staged.map_err(|error| error.in_node(&sink.id))?;
+                Ok(StagedSink::new(&sink.id, staged))
+            });
+        }
+        let pump = async move {
+            while let Some(batch) = rows.next().await {
+                let batch = batch?;
+                for sender in &senders {
+                    if sender.send(batch.clone()).await.is_err() {
+                        // A sink ended early: it has the reason.
+                        return Ok(());
+                    }
+                }
+            }
+            Ok::<(), Error>(())
+        };
+        let (_, staged) = futures::try_join!(pump, futures::future::try_join_all(sinks))?;
+        Ok(staged)
+    }
+
+    /// Decides the run in one transaction.
+    fn commit(&self, state: &mut State, row: &RunRow, staged: &mut [StagedSink]) -> Result<()> {
+        let path = state.path().to_owned();
+        let connection = state.connection();
+        let merges = |sink: &StagedSink| {
+            sink.staged.as_ref().is_some_and(|s| s.publish.merge_into(&path).is_some())
+        };
+        for (index, sink) in staged.iter().enumerate().filter(|(_, sink)| merges(sink)) {
+            if let Some(merge) = sink.staged.as_ref().and_then(|s| s.publish.merge_into(&path)) {
+                merge.attach(connection, &format!("stage_{index}"))?;
+            }
+        }
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        failpoint::pass("commit.begun")?;
+        let mut outputs = Vec::new();
+        for (index, sink) in staged.iter_mut().enumerate() {
+            let Some(output) = &sink.staged else { continue };
+            let merge = output.publish.merge_into(&path);
+            if let Some(merge) = merge {
+                let merged = merge.merge(&tx, &format!("stage_{index}"));
+                sink.merged = Some(merged.map_err(|error| error.in_node(&sink.node))?);
+            }
+            outputs.push((sink.node.clone(), output.clone(), merge.is_some()));
+        }
+        failpoint::pass("commit.merged")?;
+        state::record(&tx, row, &outputs, &self.node_runs(staged))?;
+        failpoint::pass("commit.recorded")?;
+        tx.commit()?;
+        for (index, _) in staged.iter().enumerate().filter(|(_, sink)| merges(sink)) {
+            connection.execute(&format!("DETACH DATABASE \"stage_{index}\""), [])?;
+        }
+        Ok(())
+    }
+
+    fn node_runs(&self, staged: &[StagedSink]) -> Vec<NodeRun> {
+        let plan = &self.checked.plan;
+        let mut nodes: Vec<NodeRun> = plan.nodes.iter().map(node_run).collect();
+        for planned in &plan.sinks {
+            let Some(sink) = staged.iter().find(|sink| sink.node == planned.id) else { continue };
+            nodes.push(NodeRun {
+                node: planned.id.clone(),
+                family: "sink",
+                kind: planned.kind,
+                rows_out: sink.rows,
+                merged: sink.merged,
+                detail: detail(planned.sink.target(), sink.staged.as_ref()),
+                ..NodeRun::default()
+            });
+        }
+        nodes
+    }
+
+    fn report(&self, staged: &[StagedSink], status: &'static str) -> Report {
+        let started = self.checked.started_at;
+        Report {
+            pipeline: self.checked.name.clone(),
+            run_id: self.run_id().to_owned(),
+            status,
+            seconds: self.now().duration_since(started).as_secs_f64(),
+            nodes: self.node_runs(staged),
+            notes: staged.iter().filter_map(StagedSink::note).collect(),
+            working_folder: self.checked.options.working_folder.clone(),
+        }
+    }
+}
+
+/// What a sink staged, and what became of it.
+struct StagedSink {
+    node: String,
+    rows: u64,
+    staged: Option<Staged>,
+    merged: Option<Merged>,
+}
+
+impl StagedSink {
+    fn new(node: &str, staged: Staged) -> Self {
+        Self { node: node.to_owned(), rows: staged.rows, staged: Some(staged), merged: None }
+    }
+
+    fn counted(node: &str, rows: u64) -> Self {
+        Self { node: node.to_owned(), rows, staged: None, merged: None }
+    }
+
+    /// Says when rows were not marked gone because none arrived at all.
+    fn note(&self) -> Option<String> {
+        match &self.staged.as_ref()?.publish {
+            Publish::MergeTable(merge) if merge.missing != Missing::Keep && self.rows == 0 => {
+                Some(format!("{}: no row arrived, so none was taken for gone", self.node))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn node_run(node: &PlannedNode) -> NodeRun {
+    NodeRun {
+        node: node.id.clone(),
+        family: node.family,
+        kind: node.kind,
+        rows_out: node.tally.accepted.load(Ordering::Relaxed),
+        rejected: node.tally.rejected.load(Ordering::Relaxed),
+        reasons: node.tally.reasons(),
+        warnings: node.tally.warnings(),
+        merged: None,
+        seconds: node.tally.seconds(),
+        detail: node.source.as_ref().map(|source| source.describe()).unwrap_or_default(),
+    }
+}
+
+fn detail(target: &Target, staged: Option<&Staged>) -> String {
+    let n_files = staged.map_or(0, |staged| staged.files.len());
+    match target {
+        Target::Parquet { folder, partition_by } if !partition_by.is_empty() => {
+            format!("{}, {} partitions", folder.display(), grouped(n_files as u64))
+        }
+        target => target.to_string(),
+    }
+}
+
+/// Reads what is left of a node whose rows must all be seen.
+async fn read_whole(node: &PlannedNode) -> Result<()> {
+    if !node.is_read_whole {
+        return Ok(());
+    }
+    if !node.tally.has_begun() {
+        let Some(whole) = node.whole.clone() else { return Ok(()) };
+        let mut rows = whole.execute_stream().await?;
+        while let Some(batch) = rows.next().await {
+            batch?;
+        }
+        return Ok(());
+    }
+    if let Some(mut rest) = node.tally.take_rest() {
+        while let Some(batch) = rest.next().await {
+            batch?;
+        }
+    }
+    node.tally.finish()
+}
+
+/// Stops the run when more rows were rejected, or broke a rule, than may.
+fn check_limits(plan: &Plan) -> Result<()> {
+    for node in &plan.nodes {
+        let rejected = node.tally.rejected.load(Ordering::Relaxed);
+        let all = rejected + node.tally.accepted.load(Ordering::Relaxed);
+        if let Some(limit) = node.at_most.filter(|limit| limit.is_exceeded(rejected, all)) {
+            return Err(too_many(&node.id, "rows are bad", rejected, all, limit));
+        }
+        let (reasons, warnings) = (node.tally.reasons(), node.tally.warnings());
+        for rule in node.rules.iter() {
+            let counts = if rule.otherwise == Otherwise::Reject { &reasons } else { &warnings };
+            let n = counts.iter().find(|(name, _)| *name == rule.name).map_or(0, |(_, n)| *n);
+            if let Some(limit) = rule.at_most.filter(|limit| limit.is_exceeded(n, all)) {
+                let what = format!("rows break the rule `{}`", rule.name);
+                return Err(too_many(&node.id, &what, n, all, limit));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn too_many(node: &str, what: &str, n: u64, all: u64, limit: crate::spec::Share) -> Error {
+    let share = n as f64 * 100.0 / all as f64;
+    let (n, all) = (grouped(n), grouped(all));
+    let message = format!(
+        "{n} of {all} {what} ({share:.2}%), more than `at_most: {limit}`; nothing was published"
+    );
+    Error::run(message).in_node(node)
+}
+
+fn bug(panic: Box<dyn std::any::Any + Send>) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+    Error::internal(format!("this is a bug in pipeline: {text}"))
+}
+
+fn staging_folder(beside: &Path, run_id: &str) -> PathBuf {
+    beside.parent().unwrap_or(Path::new("/")).join(STAGING).join(run_id)
+}
+
+fn make_state_folder(state: &Path) -> Result<()> {
+    match state.parent() {
+        Some(folder) => publish::make_folder(folder),
+        None => Ok(()),
+    }
+}
+
+/// Makes the outputs of a committed run visible, one after the other, and cleans up.
+fn publish_all(
+    state: &mut State,
+    run_id: &str,
+    now: jiff::Timestamp,
+) -> Result<Vec<(Pending, Option<Merged>)>> {
+    let mut published = Vec::new();
+    let publish = |pending: &Pending| {
+        std::panic::catch_unwind(AssertUnwindSafe(|| pending.publish.publish()))
+            .unwrap_or_else(|panic| Err(bug(panic)))
+    };
+    failpoint::pass("commit.done").map_err(will_be_published)?;
+    for pending in state.pending(run_id)? {
+        failpoint::pass("publish.begun").map_err(will_be_published)?;
+        let merged =
+            publish(&pending).map_err(|error| will_be_published(error.in_node(&pending.node)))?;
+        state.published(&pending, merged.as_ref())?;
+        failpoint::pass("publish.item_done").map_err(will_be_published)?;
+        published.push((pending, merged));
+    }
+    for folder in state.staging(run_id)? {
+        publish::sweep(&folder)?;
+    }
+    failpoint::pass("publish.swept").map_err(will_be_published)?;
+    state.finish(run_id, now)?;
+    Ok(published)
+}
+
+fn will_be_published(error: Error) -> Error {
+    Error::new(error.kind(), "the run is committed and the next start publishes it").because(error)
+}
+
+/// Removes the staging folders of a run that did not happen.
+fn sweep_all(state: &mut State, run_id: &str) -> Result<()> {
+    for folder in state.staging(run_id)? {
+        publish::sweep(&folder)?;
+    }
+    state.forget_staging(run_id)
+}

@@ -1,0 +1,36 @@
+//! `pipeline`: declarative data pipelines that are fast, exact and honest about the APIs they
+//! depend on.
+//!
+//! ```text
+//! cli                                 faces: parse a request, make one call, render
+//! engine                              file → checked → plan → run → report
+//! sources     transforms     sinks    components; the families never import each other
+//! context                             all that a component may reach
+//! state  publish                      the state file · how staged data becomes visible
+//! spec  table  sandbox                the user's words · Arrow's words · a made-up register
+//! scan  error  clock  failpoint       import nothing of ours
+//! ```
+//!
+//! A line may only point down; `tests/tidy.rs` checks it. `docs/architecture.md` tells the rest.
+
+pub mod error;
+
+pub mod clock;
+pub mod failpoint;
+
+pub mod sandbox;
+pub mod spec;
+pub mod table;
+
+pub mod publish;
+pub mod state;
+
+pub mod context;
+
+pub mod sinks;
+pub mod sources;
+pub mod transforms;
+
+pub mod engine;
+
+pub mod cli;

@@ -1,0 +1,119 @@
+//! What a sink has staged, and how it becomes visible: every action can be repeated after a crash.
+//!
+//! A sink only stages. `engine::run` commits, then publishes; after a crash it publishes again.
+
+mod files;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::failpoint;
+
+pub use files::{make_folder, sync_file, sync_folder, sync_tree};
+pub use table::{Merged, Missing, TableMerge, TableWrite, quote};
+
+/// What a sink has made durable and nobody sees yet.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    /// Rows in it.
+    pub rows: u64,
+    /// The files that will be visible, with their final paths.
+    pub files: Vec<PublishedFile>,
+    /// How it becomes visible.
+    pub publish: Publish,
+}
+
+/// A file that a run publishes.
+#[derive(Clone, Debug)]
+pub struct PublishedFile {
+    /// Its final path.
+    pub path: PathBuf,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+}
+
+/// How staged data becomes visible.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Publish {
+    /// A file takes the place of another.
+    ReplaceFile {
+        /// The staged file.
+        staged: PathBuf,
+        /// Its final path.
+        target: PathBuf,
+    },
+    /// A folder takes the place of another, at one stroke.
+    ReplaceFolder {
+        /// The staged folder.
+        staged: PathBuf,
+        /// Its final path.
+        target: PathBuf,
+        /// A file in the staged folder, relative to it. Its name holds the run id, so that after
+        /// a crash its place tells whether the folders were exchanged already.
+        witness: PathBuf,
+    },
+    /// Files join those of a folder, one after the other.
+    AddFiles {
+        /// The folder that holds the staged files.
+        staged: PathBuf,
+        /// The folder that they join.
+        target: PathBuf,
+        /// The files, relative to both. Their names hold the run id.
+        files: Vec<PathBuf>,
+    },
+    /// Rows are merged into a table of a SQLite database.
+    MergeTable(Box<TableMerge>),
+}
+
+impl Publish {
+    /// Returns the merge when it goes into the database at `state`, where it belongs into the
+    /// commit transaction itself.
+    pub fn merge_into(&self, state: &Path) -> Option<&TableMerge> {
+        match self {
+            Self::MergeTable(merge) if merge.database == state => Some(merge),
+            _ => None,
+        }
+    }
+
+    /// Makes the staged data visible and durable. Repeating it changes nothing.
+    pub fn publish(&self) -> Result<Option<Merged>> {
+        match self {
+            Self::ReplaceFile { staged, target } => files::replace_file(staged, target)?,
+            Self::ReplaceFolder { staged, target, witness } => {
+                files::replace_folder(staged, target, witness)?;
+            }
+            Self::AddFiles { staged, target, files } => files::add_files(staged, target, files)?,
+            Self::MergeTable(merge) => {
+                let mut connection = Connection::open(&merge.database)?;
+                crate::state::durable(&connection)?;
+                let merged = merge.merge_alone(&mut connection)?;
+                failpoint::pass("publish.table_merged")?;
+                return Ok(Some(merged));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Removes a staging folder and, if it was the last in it, the hidden folder around it.
+pub fn sweep(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io(folder, error)),
+    }
+    if let Some(parent) = folder.parent() {
+        // Fails when another run stages there too, which is as it should be.
+        let _ = std::fs::remove_dir(parent);
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! Where rows go. A sink is one file: its settings, their documentation, and how it stages.
+//!
+//! A sink never makes anything visible: `engine::run` publishes what it staged, after the commit.
+//! To add one: a file here, a line in [`SinkKind`], a line in the changelog.
+
+mod csv;
+mod parquet;
+mod sqlite;
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::context::{BuildContext, RowStream, StageContext};
+use crate::error::{Error, Result};
+use crate::publish::{Missing, Staged, TableWrite};
+use crate::spec::{Code, Diagnostic, Located, kinds};
+
+pub use csv::Csv;
+pub use parquet::Parquet;
+pub use sqlite::Sqlite;
+
+kinds! {
+    /// A kind of sink with its settings.
+    pub enum SinkKind ("sink" as dyn BuildSink) {
+        /// Parquet files in a folder.
+        "parquet" => Parquet,
+        /// A file of comma-separated values.
+        "csv" => Csv,
+        /// A table of a SQLite database.
+        "sqlite" => Sqlite,
+    }
+    reserved: ["duckdb", "gohighlevel", "slack", "email", "webhook"]
+}
+
+/// What a sink does with its rows: the keys that stand beside its kind.
+#[derive(Clone, Debug)]
+pub struct Disposition {
+    /// `write`.
+    pub write: Located<Write>,
+    /// `key`: the columns that tell rows apart.
+    pub key: Vec<Located<String>>,
+    /// `newer_by`: the column whose greater value is the newer row.
+    pub newer_by: Option<Located<String>>,
+    /// `missing`: what happens to rows that arrive no more.
+    pub missing: Option<Located<Missing>>,
+}
+
+/// The values of `write`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Write {
+    /// Rows join those that are there.
+    Append,
+    /// Rows take the place of all that are there.
+    Replace,
+    /// Rows take the place of those with the same key.
+    Upsert,
+    /// Reserved for a later version.
+    History,
+    /// Reserved for a later version.
+    MarkGone,
+}
+
+/// Settings that can become a sink.
+pub trait BuildSink: fmt::Debug + Send + Sync {
+    /// Builds the sink. `None` when it cannot: the mistakes are in the context, or a variable has
+    /// no value yet.
+    fn build(
+        &self,
+        disposition: &Disposition,
+        context: &mut BuildContext<'_>,
+    ) -> Option<Arc<dyn Sink>>;
+
+    /// Returns the columns that its settings name; they must be among those that arrive.
+    fn columns(&self) -> &[Located<String>] {
+        &[]
+    }
+}
+
+/// Something that takes rows.
+#[async_trait]
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// Returns what it writes; two sinks of a pipeline may not write the same.
+    fn target(&self) -> &Target;
+
+    /// Takes all rows and makes them durable where nobody looks. Fails before anything is
+    /// committed if it could not be published.
+    async fn stage(&self, rows: RowStream, context: Arc<StageContext>) -> Result<Staged>;
+}
+
+/// What a sink writes, and `pipeline query` reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Parquet files in a folder, with the columns by which they are divided into folders.
+    Parquet {
+        /// The folder.
+        folder: PathBuf,
+        /// The partition columns.
+        partition_by: Vec<String>,
+    },
+    /// A file of comma-separated values.
+    Csv {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A table.
+    Table {
+        /// The SQLite database; `None` is the state file.
+        database: Option<PathBuf>,
+        /// The table.
+        table: String,
+    },
+}
+
+impl Target {
+    /// Returns the folder on whose file system the sink stages.
+    pub fn folder(&self, state: &Path) -> PathBuf {
+        let path = match self {
+            Self::Parquet { folder, .. } => folder,
+            Self::Csv { file } => file,
+            Self::Table { database, .. } => database.as_deref().unwrap_or(state),
+        };
+        path.parent().unwrap_or(Path::new("/")).to_owned()
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parquet { folder, .. } => write!(f, "{}", folder.display()),
+            Self::Csv { file } => write!(f, "{}", file.display()),
+            Self::Table { database: Some(path), table } => {
+                write!(f, "{}, table {table}", path.display())
+            }
+            Self::Table { database: None, table } => write!(f, "state file, table {table}"),
+        }
+    }
+}
+
+impl Disposition {
+    /// Notes that a sink cannot do what is asked of it.
+    fn refuse(&self, context: &mut BuildContext<'_>, sink: &str, can: &str) {
+        let word = match self.write.value {
+            Write::Append => "append",
+            Write::Replace => "replace",
+            Write::Upsert => "upsert",
+            Write::History => "history",
+            Write::MarkGone => "mark_gone",
+        };
+        let fault = match self.write.value {
+            Write::History | Write::MarkGone => Diagnostic::error(
+                Code::Reserved,
+                format!("`write: {word}` is reserved for a later version"),
+                self.write.at,
+            ),
+            _ => Diagnostic::error(
+                Code::Write,
+                format!("a `{sink}` sink cannot `{word}`"),
+                self.write.at,
+            ),
+        };
+        context.found.push(fault.help(format!("it can {can}")));
+    }
+
+    /// Notes the keys that only make sense with an upsert.
+    fn refuse_upsert_keys(&self, context: &mut BuildContext<'_>) {
+        let key = self.key.first().map(|key| ("key", key.at));
+        let newer_by = self.newer_by.as_ref().map(|column| ("newer_by", column.at));
+        let missing = self.missing.as_ref().map(|missing| ("missing", missing.at));
+        for (word, at) in [key, newer_by, missing].into_iter().flatten() {
+            let message = format!("`{word}` only goes with `write: upsert`");
+            context.found.push(Diagnostic::error(Code::Write, message, at));
+        }
+    }
+
+    fn table_write(&self) -> Option<TableWrite> {
+        match self.write.value {
+            Write::Append => Some(TableWrite::Append),
+            Write::Replace => Some(TableWrite::Replace),
+            Write::Upsert => Some(TableWrite::Upsert),
+            Write::History | Write::MarkGone => None,
+        }
+    }
+}
+
+/// Names of the columns of a stream.
+fn names(schema: &SchemaRef) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
+}
+
+/// A file that counts and hashes what is written to it.
+struct Hashing {
+    file: io::BufWriter<File>,
+    sha: Sha256,
+    bytes: u64,
+}
+
+impl Hashing {
+    fn create(path: &Path) -> Result<Self> {
+        let file = File::create_new(path).map_err(|e| Error::io(path, e))?;
+        let file = io::BufWriter::with_capacity(1 << 20, file);
+        Ok(Self { file, sha: Sha256::new(), bytes: 0 })
+    }
+
+    /// Makes the file durable; returns its size and hash.
+    fn close(self) -> io::Result<(u64, String)> {
+        let file = self.file.into_inner()?;
+        file.sync_all()?;
+        let sha = self.sha.finalize();
+        Ok((self.bytes, sha.iter().map(|byte| format!("{byte:02x}")).collect()))
+    }
+}
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all(bytes)?;
+        self.sha.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

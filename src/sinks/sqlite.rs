@@ -1,0 +1,269 @@
+//! `sqlite`: a table of a SQLite database.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, Statement};
+use serde::Deserialize;
+
+use super::{BuildSink, Disposition, Sink, Target};
+use crate::context::{Batches, BuildContext, RowStream, StageContext};
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::publish::{
+    Missing, Publish, Staged, TableMerge, TableWrite, quote, sync_file, sync_folder,
+};
+use crate::spec::{Code, Diagnostic, Located, Text};
+use crate::table::{Cell, cell, plain_types};
+
+/// Writes rows into a table, which is made if it is not there; new columns are added to it.
+///
+/// `write` is `append`, `replace` or `upsert`. An upsert needs a `key`; with `newer_by` an older
+/// row never takes the place of a newer one; `missing` says what happens to rows that arrive no
+/// more: `keep` them, `mark_gone` (column `gone_at`) or `delete`. Days and moments are ISO 8601
+/// text. Without `path` the table is in the state file, and its rows are committed in the same
+/// transaction as everything else of the run.
+///
+/// ```yaml
+/// lead_table:
+///   from: leads
+///   sqlite: { path: ./leads.db, table: leads }
+///   write: upsert
+///   key: [company_number]
+///   newer_by: as_of
+///   missing: mark_gone
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sqlite {
+    /// The database; the state file otherwise.
+    #[serde(default)]
+    pub path: Option<Text>,
+    /// The table.
+    pub table: Located<String>,
+}
+
+impl BuildSink for Sqlite {
+    fn build(
+        &self,
+        disposition: &Disposition,
+        context: &mut BuildContext<'_>,
+    ) -> Option<Arc<dyn Sink>> {
+        let is_ours = self.table.starts_with("engine_") || self.table.starts_with("sqlite_");
+        if is_ours || self.table.is_empty() {
+            let message = format!("a table cannot be named `{}`", self.table.value);
+            context.found.push(Diagnostic::error(Code::Id, message, self.table.at));
+        }
+        let Some(write) = disposition.table_write() else {
+            disposition.refuse(context, "sqlite", "`append`, `replace` and `upsert`");
+            return None;
+        };
+        match (write, disposition.key.is_empty()) {
+            (TableWrite::Upsert, true) => {
+                let message = "`write: upsert` needs a `key`";
+                let fault = Diagnostic::error(Code::Write, message, disposition.write.at);
+                context.found.push(fault.help("name the columns that tell rows apart"));
+            }
+            (TableWrite::Upsert, false) => {}
+            _ => disposition.refuse_upsert_keys(context),
+        }
+        let database = match &self.path {
+            Some(path) => Some(context.path(path)?),
+            None => None,
+        };
+        Some(Arc::new(SqliteSink {
+            target: Target::Table { database, table: self.table.value.clone() },
+            write,
+            key: disposition.key.iter().map(|column| column.value.clone()).collect(),
+            newer_by: disposition.newer_by.as_ref().map(|column| column.value.clone()),
+            missing: disposition.missing.as_ref().map_or(Missing::Keep, |m| m.value),
+        }))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct SqliteSink {
+    target: Target,
+    write: TableWrite,
+    key: Vec<String>,
+    newer_by: Option<String>,
+    missing: Missing,
+}
+
+#[async_trait]
+impl Sink for SqliteSink {
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    async fn stage(&self, rows: RowStream, context: Arc<StageContext>) -> Result<Staged> {
+        let schema = rows.schema();
+        let merge = self.merge(&schema, &context)?;
+        let work = move |context: &StageContext, batches: &mut Batches| {
+            let mut staging = Staging::create(&merge)?;
+            let mut rows = 0;
+            while let Some(batch) = batches.next()? {
+                staging.insert(&merge, &batch)?;
+                rows += batch.num_rows() as u64;
+                failpoint::pass("stage.table.batch")?;
+            }
+            staging.close(&merge)?;
+            sync_folder(&context.folder)?;
+            let publish = Publish::MergeTable(Box::new(merge));
+            Ok(Staged { rows, files: Vec::new(), publish })
+        };
+        context.blocking(rows, work).await
+    }
+}
+
+impl SqliteSink {
+    fn merge(&self, schema: &SchemaRef, context: &StageContext) -> Result<TableMerge> {
+        let Target::Table { database, table } = &self.target else {
+            return Err(Error::internal("a sqlite sink without a table"));
+        };
+        let database = database.clone().unwrap_or_else(|| context.state.clone());
+        check_database(&database)?;
+        let column = |field: &Arc<datafusion::arrow::datatypes::Field>| {
+            (field.name().clone(), sqlite_type(field.data_type()).to_owned())
+        };
+        Ok(TableMerge {
+            staged: context.folder.join("rows.db"),
+            database,
+            table: table.clone(),
+            columns: schema.fields().iter().map(column).collect(),
+            write: self.write,
+            key: self.key.clone(),
+            newer_by: self.newer_by.clone(),
+            missing: self.missing,
+            owner: format!("{}/{}", context.pipeline, context.node),
+            run_id: context.run_id.clone(),
+            at: context.at.to_string(),
+        })
+    }
+}
+
+/// Finds out before the commit that the database is one.
+fn check_database(path: &Path) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let is_database = Connection::open(path)
+        .and_then(|c| c.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())));
+    is_database.map_err(|error| {
+        Error::external(format!("`{}` is not a SQLite database that can be read", path.display()))
+            .because(error)
+    })
+}
+
+fn sqlite_type(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Boolean => "INTEGER",
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32 => "INTEGER",
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => "REAL",
+        _ => "TEXT",
+    }
+}
+
+/// The SQLite file in which rows wait for the commit. It needs no journal: it is synced once,
+/// whole, and thrown away after a crash.
+struct Staging {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl Staging {
+    fn create(merge: &TableMerge) -> Result<Self> {
+        let connection = Connection::open(&merge.staged)?;
+        connection.pragma_update(None, "journal_mode", "off")?;
+        connection.pragma_update(None, "synchronous", "off")?;
+        connection.pragma_update(None, "locking_mode", "exclusive")?;
+        let columns: Vec<String> =
+            merge.columns.iter().map(|(name, kind)| format!("{} {kind}", quote(name))).collect();
+        connection.execute(&format!("CREATE TABLE staged ({})", columns.join(", ")), [])?;
+        connection.execute_batch("BEGIN")?;
+        Ok(Self { path: merge.staged.clone(), connection })
+    }
+
+    fn insert(&mut self, merge: &TableMerge, batch: &RecordBatch) -> Result<()> {
+        let plain = plain_types(batch)
+            .map_err(|e| Error::run("a column cannot be written to SQLite").because(e))?;
+        let marks = vec!["?"; merge.columns.len()].join(", ");
+        let sql = format!("INSERT INTO staged VALUES ({marks})");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        for row in 0..plain.num_rows() {
+            bind(&mut statement, &plain, row)?;
+            statement.raw_execute()?;
+        }
+        Ok(())
+    }
+
+    /// Checks the keys, and makes the rows durable.
+    fn close(self, merge: &TableMerge) -> Result<()> {
+        if merge.write == TableWrite::Upsert {
+            self.check_keys(merge)?;
+        }
+        self.connection.execute_batch("COMMIT")?;
+        self.connection.close().map_err(|(_, error)| error)?;
+        failpoint::pass("stage.table.closed")?;
+        sync_file(&self.path)
+    }
+
+    /// Refuses keys that are null or stand for several rows: an upsert could keep only one of
+    /// them, and which one would be chance.
+    fn check_keys(&self, merge: &TableMerge) -> Result<()> {
+        let key: Vec<String> = merge.key.iter().map(|name| quote(name)).collect();
+        let is_null: Vec<String> = key.iter().map(|name| format!("{name} IS NULL")).collect();
+        let sql = format!("SELECT count(*) FROM staged WHERE {}", is_null.join(" OR "));
+        let n_null: u64 = self.connection.query_row(&sql, [], |row| row.get(0))?;
+        let names = merge.key.join(", ");
+        if n_null > 0 {
+            return Err(Error::run(format!(
+                "{n_null} rows have no value in the key ({names}); reject them with `validate`"
+            )));
+        }
+        let list = key.join(", ");
+        let sql = format!(
+            "SELECT count(*) OVER (), {} FROM staged GROUP BY {list} HAVING count(*) > 1 LIMIT 1",
+            key.join(" || ', ' || ")
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        if let Some(row) = rows.next()? {
+            let n_keys: u64 = row.get(0)?;
+            let first: Value = row.get(1)?;
+            let first = match first {
+                Value::Text(text) => text,
+                Value::Integer(n) => n.to_string(),
+                other => format!("{other:?}"),
+            };
+            return Err(Error::run(format!(
+                "{n_keys} keys ({names}) arrive more than once, such as `{first}`; put a `deduplicate` before the sink"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn bind(statement: &mut Statement<'_>, batch: &RecordBatch, row: usize) -> rusqlite::Result<()> {
+    for (index, column) in batch.columns().iter().enumerate() {
+        let value = match cell(column, row) {
+            Cell::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Cell::Int(n) => ToSqlOutput::Borrowed(ValueRef::Integer(n)),
+            Cell::Float(n) => ToSqlOutput::Borrowed(ValueRef::Real(n)),
+            Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Cell::Owned(text) => ToSqlOutput::Owned(Value::Text(text)),
+        };
+        statement.raw_bind_parameter(index + 1, value)?;
+    }
+    Ok(())
+}

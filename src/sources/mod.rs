@@ -1,0 +1,77 @@
+//! Where rows come from. A source is one file: its settings, their documentation, its behaviour.
+//!
+//! To add one: a file here, a line in [`SourceKind`], a line in the changelog.
+
+mod companies_house_bulk;
+mod contract;
+mod csv;
+mod delimited;
+mod input;
+mod sqlite;
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use futures::stream::BoxStream;
+
+use crate::context::{BuildContext, ReadContext};
+use crate::error::Result;
+use crate::spec::kinds;
+
+pub use companies_house_bulk::CompaniesHouseBulk;
+pub use contract::{Contract, OnBadRow};
+pub use csv::Csv;
+pub use sqlite::{Sqlite, Table};
+
+kinds! {
+    /// A kind of source with its settings.
+    pub enum SourceKind ("source" as dyn BuildSource) {
+        /// Files of delimited text.
+        "csv" => Csv,
+        /// The monthly register of companies.
+        "companies_house_bulk" => CompaniesHouseBulk,
+        /// A table of a SQLite database.
+        "sqlite" => Sqlite,
+    }
+    reserved: ["companies_house_stream", "parquet", "http_json"]
+}
+
+/// Settings that can become a source.
+pub trait BuildSource: fmt::Debug + Send + Sync {
+    /// Builds the source. `None` when it cannot: the mistakes are in the context, or a variable
+    /// has no value yet and without it the columns cannot be known.
+    fn build(&self, contract: &Contract, context: &mut BuildContext<'_>)
+    -> Option<Arc<dyn Source>>;
+}
+
+/// Something that can be read, from the beginning, any number of times.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// Returns its columns.
+    fn schema(&self) -> SchemaRef;
+
+    /// Reads it. Nothing happens until the stream is polled; dropping the stream stops it.
+    fn read(&self, context: ReadContext) -> BatchStream;
+
+    /// Returns the size of what it reads in bytes, if it is known.
+    fn size(&self) -> Option<u64>;
+
+    /// Returns a text that changes when what it reads does.
+    fn fingerprint(&self) -> String;
+
+    /// Says in a few words what it reads, for reports.
+    fn describe(&self) -> String;
+}
+
+/// Rows that were read together.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Accepted rows, with the projected columns.
+    pub rows: RecordBatch,
+    /// Rejected rows, with the columns of [`crate::table::rejected_schema`].
+    pub rejected: Option<RecordBatch>,
+}
+
+/// Batches as they are read.
+pub type BatchStream = BoxStream<'static, Result<Batch>>;

@@ -1,0 +1,237 @@
+//! What is wrong with a pipeline file, where, and what to do about it.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::json;
+
+use super::Mark;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The file cannot run.
+    Error,
+    /// The file runs, but probably not as meant.
+    Warning,
+}
+
+/// The kinds of mistakes; the printed code never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum Code {
+    /// Not YAML.
+    Syntax = 1,
+    /// A key that the language does not have.
+    UnknownKey = 2,
+    /// A value of another type than the key takes, or a missing key.
+    WrongType = 3,
+    /// No kind, two kinds, or an unknown one.
+    Kind = 4,
+    /// `from` names no node and no port.
+    UnknownInput = 5,
+    /// Nodes that feed each other in a circle.
+    Cycle = 6,
+    /// An id used twice, reserved, or not usable as a SQL name.
+    Id = 7,
+    /// A word that a later version will understand.
+    Reserved = 8,
+    /// A variable, environment variable or secret that is not there.
+    UnknownVariable = 9,
+    /// A value outside of what the key takes.
+    BadValue = 10,
+    /// SQL that does not parse.
+    SqlSyntax = 11,
+    /// A column that the input does not have.
+    UnknownColumn = 12,
+    /// A table that is no node of this file.
+    UnknownTable = 13,
+    /// A function that the engine does not have.
+    UnknownFunction = 14,
+    /// SQL that parses and cannot be planned.
+    SqlPlan = 15,
+    /// `write`, `key`, `newer_by` or `missing` that the sink cannot do.
+    Write = 16,
+    /// A file that cannot be read, or does not hold what it should.
+    File = 17,
+    /// A node that nothing uses.
+    Unused = 18,
+}
+
+impl Code {
+    /// Returns the printed form, `P012`.
+    pub fn id(self) -> String {
+        format!("P{:03}", self as u16)
+    }
+}
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Which kind of mistake.
+    pub code: Code,
+    /// What is wrong, in one lowercase sentence.
+    pub message: String,
+    /// Where.
+    pub at: Mark,
+    /// Words under the place: the likely fix.
+    pub label: Option<String>,
+    /// A sentence after the snippet: how to fix it.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// Says that the file cannot run.
+    pub fn error(code: Code, message: impl Into<String>, at: Mark) -> Self {
+        Self {
+            severity: Severity::Error,
+            code,
+            message: message.into(),
+            at,
+            label: None,
+            help: None,
+        }
+    }
+
+    /// Says that the file probably does not do what was meant.
+    pub fn warning(code: Code, message: impl Into<String>, at: Mark) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message, at) }
+    }
+
+    /// Adds words under the place.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Adds a sentence on how to fix it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// How diagnostics are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// As rustc does, with colours.
+    Colour,
+    /// As rustc does.
+    Plain,
+    /// An array of objects `{severity, code, message, file, line, column, label, help}`.
+    Json,
+}
+
+/// Writes the diagnostics of one file, in the order of their places, and a closing count.
+pub fn render(diagnostics: &[Diagnostic], file: &str, text: &str, format: Format) -> String {
+    let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
+    sorted.sort_by_key(|d| (d.at, d.code));
+    if format == Format::Json {
+        let objects: Vec<_> = sorted.iter().map(|d| to_json(d, file)).collect();
+        return format!("{}\n", serde_json::Value::from(objects));
+    }
+    let renderer = match format {
+        Format::Colour => Renderer::styled(),
+        _ => Renderer::plain(),
+    };
+    let mut out = String::new();
+    for diagnostic in sorted {
+        out.push_str(&renderer.render(&[group(diagnostic, file, text)]));
+        out.push_str("\n\n");
+    }
+    out.push_str(&count(diagnostics, file));
+    out
+}
+
+fn group<'a>(diagnostic: &'a Diagnostic, file: &'a str, text: &'a str) -> Group<'a> {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = level.primary_title(&diagnostic.message).id(diagnostic.code.id());
+    let mut annotation = AnnotationKind::Primary.span(range(diagnostic.at, text));
+    if let Some(label) = &diagnostic.label {
+        annotation = annotation.label(label);
+    }
+    let snippet = Snippet::source(text).line_start(1).path(file).annotation(annotation);
+    let group = Group::with_title(title).element(snippet);
+    match &diagnostic.help {
+        Some(help) => group.element(Level::HELP.message(help)),
+        None => group,
+    }
+}
+
+/// Turns a mark into a range of bytes; a mark beyond the text becomes its end.
+fn range(at: Mark, text: &str) -> std::ops::Range<usize> {
+    let mut start = 0;
+    for line in text.split_inclusive('\n').take(at.line.saturating_sub(1)) {
+        start += line.len();
+    }
+    let line = text[start..].lines().next().unwrap_or_default();
+    let byte_of =
+        |column: usize| line.char_indices().nth(column).map_or(line.len(), |(offset, _)| offset);
+    let from = byte_of(at.column.saturating_sub(1));
+    let to = byte_of(at.column.saturating_sub(1) + at.len.max(1));
+    start + from..(start + to).min(text.len()).max(start + from)
+}
+
+fn to_json(diagnostic: &Diagnostic, file: &str) -> serde_json::Value {
+    json!({
+        "severity": match diagnostic.severity { Severity::Error => "error", Severity::Warning => "warning" },
+        "code": diagnostic.code.id(),
+        "message": diagnostic.message,
+        "file": file,
+        "line": diagnostic.at.line,
+        "column": diagnostic.at.column,
+        "label": diagnostic.label,
+        "help": diagnostic.help,
+    })
+}
+
+fn count(diagnostics: &[Diagnostic], file: &str) -> String {
+    let n_errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+    let n_warnings = diagnostics.len() - n_errors;
+    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    match (n_errors, n_warnings) {
+        (0, 0) => String::new(),
+        (0, w) => format!("{} in {file}\n", plural(w, "warning")),
+        (e, 0) => format!("{} in {file}\n", plural(e, "error")),
+        (e, w) => format!("{}, {} in {file}\n", plural(e, "error"), plural(w, "warning")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "a: 1\nfilter: comany = 'ü' and x\n";
+
+    #[test]
+    fn points_at_the_place_and_says_the_fix() {
+        let fault = Diagnostic::error(
+            Code::UnknownColumn,
+            "no column `comany`",
+            Mark { line: 2, column: 9, len: 6 },
+        )
+        .label("did you mean `company`?");
+        insta::assert_snapshot!(render(&[fault], "x.yaml", TEXT, Format::Plain), @r"
+        error[P012]: no column `comany`
+         --> x.yaml:2:9
+          |
+        2 | filter: comany = 'ü' and x
+          |         ^^^^^^ did you mean `company`?
+
+        1 error in x.yaml
+        ");
+    }
+
+    #[test]
+    fn survives_marks_outside_the_text() {
+        for (line, column) in [(0, 0), (2, 99), (99, 1), (3, 5)] {
+            let fault = Diagnostic::warning(Code::Unused, "x", Mark { line, column, len: 3 });
+            assert!(render(&[fault], "x.yaml", TEXT, Format::Plain).contains("1 warning"));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The state file: one SQLite database that is the truth about every run.
+//!
+//! Only `engine::run` writes it. The protocol is told in `docs/architecture.md`.
+
+mod lock;
+mod runs;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::{Error, Result};
+
+pub use lock::Lock;
+pub(crate) use runs::record;
+pub use runs::{NodeRun, Pending, RunRow, Status};
+
+const SCHEMA: &str = include_str!("schema.sql");
+const VERSION: i64 = 1;
+
+/// Names of the engine's tables in the state file, without the prefix `engine_`.
+pub const TABLES: &[&str] = &["runs", "node_runs", "files", "outputs"];
+
+/// An open state file.
+#[derive(Debug)]
+pub struct State {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl State {
+    /// Opens the state file, and makes it if there is none.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut connection = Connection::open(path).map_err(|e| cannot_open(path, e))?;
+        durable(&connection).map_err(|e| cannot_open(path, e))?;
+        migrate(&mut connection).map_err(|e| e.in_node(&path.display().to_string()))?;
+        Ok(Self { path: path.to_owned(), connection })
+    }
+
+    /// Opens a state file for reading only.
+    pub fn read_only(path: &Path) -> Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, e))?;
+        connection.busy_timeout(BUSY)?;
+        Ok(connection)
+    }
+
+    /// Returns where the state file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the connection, for the one transaction that commits a run.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+/// How long a writer waits for another one.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// Sets what every database of ours needs: readers that never wait, commits that survive a
+/// power cut (`synchronous = FULL` costs less than a factor of two at a thousand rows a commit).
+pub fn durable(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", "on")
+}
+
+fn cannot_open(path: &Path, error: rusqlite::Error) -> Error {
+    Error::external(format!("cannot open `{}` as a SQLite database", path.display())).because(error)
+}
+
+fn migrate(connection: &mut Connection) -> Result<()> {
+    let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let is_there = tx.table_exists(None, "engine_runs")?;
+    match (version, is_there) {
+        (VERSION, true) => return Ok(()),
+        (newer, true) if newer > VERSION => {
+            return Err(Error::external(format!(
+                "the state was written by a newer version of pipeline (schema {newer}, this one knows {VERSION})"
+            )));
+        }
+        _ => {}
+    }
+    tx.execute_batch(SCHEMA)?;
+    tx.pragma_update(None, "user_version", VERSION)?;
+    Ok(tx.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_twice_and_refuses_the_state_of_a_newer_version() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("tmp"), e))?;
+        let path = folder.path().join("state.db");
+        State::open(&path)?;
+        let mut state = State::open(&path)?;
+        state.connection().pragma_update(None, "user_version", VERSION + 1)?;
+        drop(state);
+        let refused = State::open(&path).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(refused.contains("newer version"), "{refused}");
+        Ok(())
+    }
+
+    #[test]
+    fn says_when_the_file_is_something_else() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("tmp"), e))?;
+        let path = folder.path().join("state.db");
+        std::fs::write(&path, "not a database, certainly not one")
+            .map_err(|e| Error::io(&path, e))?;
+        let refused = State::open(&path).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(refused.contains("as a SQLite database"), "{refused}");
+        Ok(())
+    }
+}

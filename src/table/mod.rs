@@ -1,0 +1,14 @@
+//! Arrow's words: column types, table schemas, and how text becomes typed columns and back.
+
+mod builders;
+mod cell;
+mod parse;
+mod schema;
+
+pub use builders::{RowBuilder, RowFault};
+pub use cell::{Cell, cell, plain_types};
+pub use parse::{days_since_1970, is_date_format};
+pub use schema::{Column, ColumnType, TableSchema, built_in, rejected_schema, snake_case};
+
+/// Name of the column of a rejected row that says why it was rejected.
+pub const REASON: &str = "reason";

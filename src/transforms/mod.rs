@@ -1,0 +1,92 @@
+//! What happens to rows on their way. A transform is one file: its settings, their documentation,
+//! and the piece of plan that it stands for.
+//!
+//! To add one: a file here, a line in [`TransformKind`], a line in the changelog.
+
+mod deduplicate;
+mod filter;
+mod select;
+mod sql;
+mod validate;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use datafusion::dataframe::DataFrame;
+
+use crate::context::Sql;
+use crate::spec::{Diagnostic, Share, kinds};
+
+pub use deduplicate::Deduplicate;
+pub use filter::Filter;
+pub use select::Select;
+pub use sql::SqlQuery;
+pub use validate::Validate;
+
+kinds! {
+    /// A kind of transform with its settings.
+    pub enum TransformKind ("transform" as dyn Transform) {
+        /// Keeps the rows for which a condition holds.
+        "filter" => Filter,
+        /// Chooses and computes columns.
+        "select" => Select,
+        /// One SQL query over any nodes.
+        "sql" => SqlQuery,
+        /// Keeps one row of those with the same key.
+        "deduplicate" => Deduplicate,
+        /// Checks rows against rules.
+        "validate" => Validate,
+    }
+    reserved: ["route", "score", "enrich", "verify_contacts", "screen", "use"]
+}
+
+/// Settings that rewrite the plan. Planning does no I/O.
+#[async_trait]
+pub trait Transform: fmt::Debug + Send + Sync {
+    /// Returns the nodes it reads when it names them itself; `None` when it reads its `from`.
+    fn reads(&self, sql: &Sql) -> Result<Option<Vec<crate::spec::Located<String>>>, Diagnostic> {
+        let _ = sql;
+        Ok(None)
+    }
+
+    /// Plans it over the table `from`.
+    async fn plan(&self, from: &str, sql: &Sql) -> Result<Planned, Vec<Diagnostic>>;
+}
+
+/// The plan of a transform.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Its rows. The last `rules.len()` columns are booleans: whether a row keeps each rule.
+    pub rows: DataFrame,
+    /// The rules by which its rows are divided; none for most transforms.
+    pub rules: Vec<Rule>,
+}
+
+impl From<DataFrame> for Planned {
+    fn from(rows: DataFrame) -> Self {
+        Self { rows, rules: Vec::new() }
+    }
+}
+
+/// A rule that rows must keep. A row for which it is false, or unknown, breaks it.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name: the `reason` of rejected rows.
+    pub name: String,
+    /// What happens to a row that breaks it.
+    pub otherwise: Otherwise,
+    /// The share of rows that may break it; more stops the run before anything is published.
+    pub at_most: Option<Share>,
+}
+
+/// What happens to a row that breaks a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// It goes to the port `.rejected` with the rule's name as `reason`.
+    Reject,
+    /// It goes on, and is counted.
+    Warn,
+    /// The run stops before anything is published.
+    Stop,
+}
