@@ -25,8 +25,8 @@ use datafusion::physical_plan::execution_plan::{
 };
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
-    PlanProperties,
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties,
+    InputDistributionRequirements, Partitioning, PlanProperties,
 };
 use futures::{Stream, StreamExt as _};
 
@@ -206,6 +206,17 @@ impl ExecutionPlan for RowsExec {
         self.input.iter().collect()
     }
 
+    /// The rows of one partition after the other are divided. Without this the optimizer spreads
+    /// them over several, of which only the first would be read.
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        let n_children = self.input.iter().count();
+        InputDistributionRequirements::new(vec![Distribution::SinglePartition; n_children])
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false; self.input.iter().count()]
+    }
+
     fn apply_expressions(
         &self,
         _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> PlanResult<TreeNodeRecursion>,
@@ -265,6 +276,11 @@ impl ExecutionPlan for RowsExec {
                     accepted.map_err(|error| error.in_node(&reader.node).into())
                 });
                 Shared::begin(tally, Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+            }
+            (Rows::Divided { node, .. }, Some(input))
+                if input.output_partitioning().partition_count() != 1 =>
+            {
+                internal_err!("`{node}` would lose rows: its input has several partitions")
             }
             (Rows::Divided { node, rules, tally, .. }, Some(input)) => {
                 let divide = Divide {

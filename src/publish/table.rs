@@ -275,11 +275,20 @@ impl TableMerge {
             ),
             None => String::new(),
         };
+        let version = match &self.newer_by {
+            Some(column) => {
+                format!(", {0} = (SELECT max({0}) FROM {from})", quote(column))
+            }
+            None => String::new(),
+        };
         let absent = format!("NOT EXISTS (SELECT 1 FROM {from} s WHERE {join}) {known}");
         let n = match self.missing {
+            // That it is gone is known as of the newest row that arrived: an older input must not
+            // bring it back.
             Missing::MarkGone => tx.execute(
                 &format!(
-                    "UPDATE {table} AS t SET {GONE_AT} = ?1 WHERE t.{GONE_AT} IS NULL AND {absent}"
+                    "UPDATE {table} AS t SET {GONE_AT} = ?1{version}
+                     WHERE t.{GONE_AT} IS NULL AND {absent}"
                 ),
                 [&self.at],
             )?,

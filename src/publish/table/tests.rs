@@ -111,6 +111,17 @@ fn what_arrives_no_more_is_marked_and_comes_back_as_new() -> Result<()> {
 }
 
 #[test]
+fn what_is_gone_is_not_brought_back_by_an_older_input() -> Result<()> {
+    let mut bench = Bench::new(TableWrite::Upsert, Missing::MarkGone)?;
+    let january = [("a", 1, "2026-01-01"), ("b", 1, "2026-01-01")];
+    bench.run(&january)?;
+    bench.run(&[("a", 1, "2026-02-01")])?;
+    assert_eq!(bench.run(&january)?, merged(0, 0, 0, 2, 0));
+    assert_eq!(bench.table("SELECT id FROM leads WHERE gone_at IS NOT NULL")?, ["b"]);
+    Ok(())
+}
+
+#[test]
 fn rows_newer_than_the_input_are_not_gone_and_an_empty_input_marks_none() -> Result<()> {
     let mut bench = Bench::new(TableWrite::Upsert, Missing::Delete)?;
     bench.run(&[("a", 1, "2026-01-01"), ("stream", 1, "2026-02-15T09:00:00Z")])?;
