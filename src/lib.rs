@@ -6,7 +6,8 @@
 //! engine                              file → checked → plan → run → report
 //! sources     transforms     sinks    components; the families never import each other
 //! context                             all that a component may reach
-//! state  publish                      the state file · how staged data becomes visible
+//! state                               the state file: what ran, what it published
+//! publish                             how staged data becomes visible
 //! spec  table  sandbox                the user's words · Arrow's words · a made-up register
 //! scan  error  clock  failpoint       import nothing of ours
 //! ```
@@ -23,6 +24,7 @@ pub mod spec;
 pub mod table;
 
 pub mod publish;
+
 pub mod state;
 
 pub mod context;

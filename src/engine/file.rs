@@ -144,7 +144,7 @@ const NODE_RESERVED: &[&str] = &[
 
 /// Reads a pipeline file and finds all mistakes of form. The file is what is left without them;
 /// `None` when too little is left to look for other mistakes.
-pub fn parse(text: &str) -> (Option<File>, Vec<Diagnostic>) {
+pub(super) fn parse(text: &str) -> (Option<File>, Vec<Diagnostic>) {
     const MOST_ROUNDS: usize = 100;
     let mut found: Vec<Diagnostic> = Vec::new();
     let mut skip: BTreeSet<Path> = BTreeSet::new();

@@ -6,11 +6,11 @@ mod lock;
 mod runs;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, Result};
+use crate::publish::{BUSY, durable};
 
 pub use lock::Lock;
 pub(crate) use runs::record;
@@ -56,18 +56,6 @@ impl State {
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
-}
-
-/// How long a writer waits for another one.
-const BUSY: Duration = Duration::from_secs(30);
-
-/// Sets what every database of ours needs: readers that never wait, commits that survive a
-/// power cut (`synchronous = FULL` costs less than a factor of two at a thousand rows a commit).
-pub fn durable(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "foreign_keys", "on")
 }
 
 fn cannot_open(path: &Path, error: rusqlite::Error) -> Error {

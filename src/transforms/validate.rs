@@ -27,7 +27,7 @@ pub struct Validate(Located<Vec<ValidateRule>>);
 /// A rule of `validate`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ValidateRule {
+pub(super) struct ValidateRule {
     /// Its name: the `reason` of rejected rows.
     pub name: Located<String>,
     /// A SQL condition that must be true.

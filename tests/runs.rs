@@ -1,0 +1,340 @@
+//! What pipelines do: small files in, tables and files out.
+
+use crate::support::{Project, node};
+
+const COMPANIES: &str = "number,name,born,debts\r\n\
+    90000001,OLD BAKERY LTD,2001-05-01,3\r\n\
+    90000002,\"NEW, SHINY LTD\",2025-05-01,\r\n\
+    90000003,,2001-05-01,1\r\n\
+    90000004,=CMD LTD,2001-05-01,x\r\n\
+    90000005,+PLUS LTD,1999-12-31,0\r\n";
+
+const TYPED: &str = "
+    contract:
+      columns:
+        born:  { type: date, required: true }
+        debts: { type: int }
+";
+
+fn project(transforms_and_sinks: &str) -> Project {
+    let project = Project::new();
+    project.write("companies.csv", COMPANIES);
+    let text = format!(
+        "version: 1\nname: p\nvars: {{ file: {{ type: path, default: ./companies.csv }} }}\n\
+         sources:\n  companies:\n    csv: {{ path: \"${{file}}\" }}{TYPED}{transforms_and_sinks}"
+    );
+    project.write("p.yaml", text);
+    project
+}
+
+#[test]
+fn every_row_is_accepted_or_rejected() {
+    let project = project(
+        "transforms:
+  checked:
+    from: companies
+    validate:
+      - { name: named, that: name is not null, otherwise: reject }
+      - { name: old, that: \"born < $today - interval '10 years'\", otherwise: warn }
+sinks:
+  good: { from: checked, csv: { path: ./good.csv }, write: replace }
+  bad: { from: [companies.rejected, checked.rejected], csv: { path: ./bad.csv }, write: replace }
+",
+    );
+    let report = project.run(&["p.yaml"]);
+    assert_eq!(node(&report, "companies")["rows_out"], 4);
+    assert_eq!(node(&report, "companies")["rejected"], 1);
+    assert_eq!(node(&report, "checked")["rows_out"], 3);
+    assert_eq!(node(&report, "checked")["reasons"], serde_json::json!([["named", 1]]));
+    assert_eq!(node(&report, "checked")["warnings"], serde_json::json!([["old", 1]]));
+    let good = std::fs::read_to_string(project.path("good.csv")).expect("good.csv");
+    assert_eq!(
+        good,
+        "number,name,born,debts\r\n90000001,OLD BAKERY LTD,2001-05-01,3\r\n\
+         90000002,\"NEW, SHINY LTD\",2025-05-01,\r\n90000005,'+PLUS LTD,1999-12-31,0\r\n"
+    );
+    let bad = project.query("select line, reason, raw, number from bad order by line");
+    assert_eq!(
+        bad,
+        [
+            "5,debts: `x` is not a whole number,\"90000004,=CMD LTD,2001-05-01,x\",",
+            ",named,,90000003",
+        ]
+    );
+}
+
+#[test]
+fn rules_see_every_row_when_work_is_spread_over_cores() {
+    let project = Project::new();
+    let rows: Vec<String> = (0..50_000).map(|n| format!("{n},{}", n % 7)).collect();
+    project.write("n.csv", format!("n,m\n{}\n", rows.join("\n")));
+    project.write(
+        "p.yaml",
+        "version: 1
+name: p
+sources:
+  numbers: { csv: { path: ./n.csv }, contract: { columns: { n: { type: int }, m: { type: int } } } }
+transforms:
+  some: { from: numbers, filter: m <> 3 }
+  even: { from: some, validate: [{ name: even, that: n % 2 = 0, otherwise: reject }] }
+sinks:
+  even_rows: { from: even, parquet: { path: ./even }, write: replace }
+",
+    );
+    let report = project.run(&["p.yaml"]);
+    let kept = (0..50_000).filter(|n| n % 7 != 3);
+    assert_eq!(node(&report, "some")["rows_out"], kept.clone().count());
+    assert_eq!(node(&report, "even")["rows_out"], kept.clone().filter(|n| n % 2 == 0).count());
+    assert_eq!(node(&report, "even")["rejected"], kept.filter(|n| n % 2 == 1).count());
+}
+
+#[test]
+fn a_share_above_the_limit_stops_the_run_before_anything_is_published() {
+    let sinks = "sinks:\n  all: { from: companies, csv: { path: ./all.csv }, write: replace }\n";
+    for (limit, code) in [("19%", 1), ("20%", 0)] {
+        let project = project(sinks);
+        let text = std::fs::read_to_string(project.path("p.yaml")).expect("p.yaml");
+        project.write("p.yaml", text.replace("contract:\n", &format!("contract:\n      at_most: {limit}\n")));
+        let said = project.pipeline(&["run", "p.yaml"]);
+        assert_eq!(said.code, Some(code), "{limit}: {}", said.err);
+        assert_eq!(project.path("all.csv").exists(), code == 0);
+        assert_eq!(code == 1, said.err.contains("1 of 5 rows are bad (20.00%), more than `at_most: 19%`"));
+    }
+}
+
+#[test]
+fn rejected_rows_are_whole_when_a_consumer_stops_early() {
+    let project = project(
+        "transforms:
+  first: { sql: select * from companies limit 1 }
+sinks:
+  one: { from: first, csv: { path: ./one.csv }, write: replace }
+  bad: { from: companies.rejected, csv: { path: ./bad.csv }, write: replace }
+",
+    );
+    let report = project.run(&["p.yaml"]);
+    assert_eq!(node(&report, "one")["rows_out"], 1);
+    assert_eq!(node(&report, "companies")["rejected"], 1);
+    assert_eq!(project.query("select reason from bad"), ["debts: `x` is not a whole number"]);
+}
+
+#[test]
+fn a_node_that_several_read_is_computed_once() {
+    let project = project(
+        "transforms:
+  old: { from: companies, filter: born < date '2010-01-01' }
+  pairs: { sql: select a.number as one, b.number as other from old a join old b on a.number < b.number }
+  names: { from: old, select: [number, \"lower(name) as name\"] }
+sinks:
+  rows: { from: old, csv: { path: ./rows.csv }, write: replace }
+  pairs_out: { from: pairs, csv: { path: ./pairs.csv }, write: replace }
+  names_out: { from: names, csv: { path: ./names.csv }, write: replace }
+",
+    );
+    let report = project.run(&["p.yaml"]);
+    assert_eq!(node(&report, "companies")["rows_out"], 4);
+    assert_eq!(node(&report, "old")["rows_out"], 3);
+    assert_eq!(node(&report, "pairs_out")["rows_out"], 3);
+    assert_eq!(
+        project.query("select number || coalesce(name, '?') from names_out order by 1"),
+        ["90000001old bakery ltd", "90000003?", "90000005'+plus ltd"].map(|r| r.replace('\'', "'"))
+    );
+}
+
+const TABLE: &str = "sinks:
+  kept:
+    from: companies
+    sqlite: { table: kept }
+    write: upsert
+    key: number
+    missing: mark_gone
+";
+
+#[test]
+fn the_same_file_twice_changes_nothing_and_a_later_one_marks_what_is_gone() {
+    let project = project(TABLE);
+    let merged = |report: &serde_json::Value| node(report, "kept")["merged"].clone();
+    let counts = |new: u64, changed: u64, same: u64, gone: u64| {
+        serde_json::json!({ "new": new, "changed": changed, "same": same, "older": 0, "gone": gone })
+    };
+    assert_eq!(merged(&project.run(&["p.yaml"])), counts(4, 0, 0, 0));
+    assert_eq!(merged(&project.run(&["p.yaml"])), counts(0, 0, 4, 0));
+    let later = COMPANIES.replace("90000001,OLD", "90000009,OLD").replace("SHINY", "RUSTY");
+    project.write("later.csv", later);
+    let report = project.run(&["p.yaml", "--var", "file=later.csv"]);
+    assert_eq!(merged(&report), counts(1, 1, 2, 1));
+    assert_eq!(project.query("select number from kept where gone_at is not null"), ["90000001"]);
+    let said = project.pipeline(&["run", "p.yaml"]);
+    assert!(said.err.contains("1 new  1 changed  2 same  1 gone"), "{}", said.err);
+}
+
+#[test]
+fn keys_that_are_missing_or_arrive_twice_fail_the_run() {
+    for (row, words) in [
+        ("90000001,TWICE LTD,2001-05-01,\r\n", "`90000001`; put a `deduplicate`"),
+        (",NOBODY LTD,2001-05-01,\r\n", "1 rows have no value in the key (number)"),
+    ] {
+        let project = project(TABLE);
+        project.write("companies.csv", format!("{COMPANIES}{row}"));
+        let said = project.pipeline(&["run", "p.yaml"]);
+        assert_eq!(said.code, Some(1));
+        assert!(said.err.contains(words), "{}", said.err);
+        assert!(project.query("select status from engine.runs") == ["failed"]);
+    }
+}
+
+#[test]
+fn deduplicate_keeps_the_preferred_row_and_the_same_one_each_time() {
+    let project = Project::new();
+    project.write("d.csv", "k,v,w\na,1,x\na,3,y\na,3,z\nb,2,q\n,9,n\n,8,n\n");
+    project.write(
+        "p.yaml",
+        "version: 1
+name: p
+sources: { d: { csv: { path: ./d.csv } } }
+transforms:
+  one: { from: d, deduplicate: { by: [k], prefer: [v desc] } }
+sinks:
+  out: { from: one, csv: { path: ./out.csv }, write: replace }
+",
+    );
+    project.run(&["p.yaml"]);
+    assert_eq!(project.query("select * from out order by k nulls last"), ["a,3,y", "b,2,q", ",9,n"]);
+}
+
+#[test]
+fn partitions_become_folders_and_replacing_leaves_nothing_of_the_old_ones() {
+    let project = project(
+        "transforms:
+  years: { from: companies, select: [number, date_part('year', born) as year] }
+sinks:
+  by_year: { from: years, parquet: { path: ./by_year, partition_by: [year] }, write: replace }
+",
+    );
+    project.run(&["p.yaml"]);
+    let folders = |project: &Project| -> Vec<String> {
+        let files = project.files("by_year");
+        files.iter().map(|f| f.split('/').next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(folders(&project), ["year=1999", "year=2001", "year=2025"]);
+    assert_eq!(
+        project.query("select year, count(*) from by_year group by year order by year"),
+        ["1999,1", "2001,2", "2025,1"]
+    );
+    project.write("companies.csv", "number,name,born,debts\n90000007,X LTD,1980-01-01,0\n");
+    project.run(&["p.yaml"]);
+    assert_eq!(folders(&project), ["year=1980"]);
+    project.write("companies.csv", "number,name,born,debts\n");
+    project.run(&["p.yaml"]);
+    assert_eq!(project.files("by_year").len(), 1, "an empty output still knows its columns");
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_a_limit_reads_no_more() {
+    let project = project(TABLE);
+    let before = project.files("");
+    let report = project.run(&["p.yaml", "--dry-run", "--limit", "3"]);
+    assert_eq!(node(&report, "companies")["rows_out"], 3);
+    assert_eq!(project.files(""), before);
+    let said = project.pipeline(&["run", "p.yaml", "--limit", "3"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("would count as missing"), "{}", said.err);
+}
+
+#[test]
+fn every_dialect_and_packing_of_csv_is_read() {
+    let project = Project::new();
+    project.write("semi/a.csv", "name;n\n'O''HARA; SONS';1\n");
+    project.write("semi/b.csv", "n;name\n2;PLAIN\n");
+    project.write("bare.txt", "1\tone\n2\ttwo\n");
+    project.write(
+        "p.yaml",
+        "version: 1
+name: p
+sources:
+  semi: { csv: { path: ./semi/*.csv, delimiter: \";\", quote: \"'\" } }
+  bare: { csv: { path: ./bare.txt, delimiter: \"\\t\", header: false } }
+  piped: { csv: { path: \"-\" } }
+sinks:
+  semi_out: { from: semi, csv: { path: ./semi.csv }, write: replace }
+  bare_out: { from: bare, csv: { path: ./bare.csv }, write: replace }
+",
+    );
+    project.run(&["p.yaml"]);
+    assert_eq!(project.query("select * from semi_out order by n"), ["O'HARA; SONS,1", "PLAIN,2"]);
+    assert_eq!(project.query("select * from bare_out"), ["1,one", "2,two"]);
+}
+
+#[test]
+fn a_query_sees_sinks_files_and_history_and_cannot_change_them() {
+    let project = project(TABLE);
+    project.run(&["p.yaml"]);
+    assert_eq!(project.query("select count(*) from kept"), ["4"]);
+    assert_eq!(project.query("select count(*) from 'companies.csv'"), ["5"]);
+    assert_eq!(project.query("select pipeline, status from engine.runs"), ["p,done"]);
+    assert_eq!(
+        project.query("select node, rows_out, new from engine.node_runs order by node"),
+        ["companies,4,", "kept,4,4"]
+    );
+    for sql in ["drop table kept", "insert into kept values (1)", "copy kept to 'x.csv'", "set a = 1"] {
+        let said = project.pipeline(&["query", sql]);
+        assert_eq!(said.code, Some(2), "{sql}: {}", said.err);
+    }
+    let said = project.pipeline(&["query", "select * from nothing"]);
+    assert!(said.err.contains("tables are `kept`"), "{}", said.err);
+}
+
+#[test]
+fn two_processes_never_run_the_same_pipeline() {
+    let project = project(TABLE);
+    let lock = std::fs::File::create(project.path("pipeline.db-p.lock")).expect("a lock file");
+    lock.lock().expect("the lock");
+    let said = project.pipeline(&["run", "p.yaml"]);
+    assert_eq!(said.code, Some(3));
+    assert!(said.err.contains("another process is running `p`"), "{}", said.err);
+}
+
+#[test]
+fn a_parquet_sink_never_destroys_what_is_not_its_own() {
+    let project =
+        project("sinks:\n  out: { from: companies, parquet: { path: ./precious }, write: replace }\n");
+    project.write("precious/thesis.doc", "years of work");
+    let said = project.pipeline(&["run", "p.yaml"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("thesis.doc` was not written by a parquet sink"), "{}", said.err);
+    assert!(project.path("precious/thesis.doc").exists());
+}
+
+#[test]
+fn an_appended_output_grows_by_one_run_at_a_time() {
+    let project =
+        project("sinks:\n  log: { from: companies, parquet: { path: ./log }, write: append }\n");
+    project.run(&["p.yaml"]);
+    project.run(&["p.yaml"]);
+    assert_eq!(project.files("log").len(), 2);
+    assert_eq!(project.query("select count(*) from log"), ["8"]);
+}
+
+#[test]
+fn shipped_pipelines_check_and_run_on_a_made_up_register() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let project = Project::new();
+    for file in ["pipelines/strike_off_bulk.yaml", "examples/quickstart/quickstart.yaml"] {
+        let text = std::fs::read_to_string(root.join(file)).expect("a shipped pipeline");
+        project.write(file.rsplit('/').next().expect("a name"), text);
+    }
+    let said = project.pipeline(&["check", "."]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let shipped = root.join("examples/quickstart/BasicCompanyData-2026-11-01.zip");
+    let file = format!("file={}", shipped.display());
+    project.run(&["quickstart.yaml", "--var", &file]);
+    let report = project.run(&["strike_off_bulk.yaml", "--var", &file]);
+    let leads = node(&report, "leads")["rows_out"].as_u64().expect("a count");
+    assert!(leads > 100, "{leads}");
+    assert_eq!(project.query("select count(*) from lead_files"), [leads.to_string()]);
+    assert_eq!(project.query("select count(*) from lead_table where score between 0 and 100"), [leads.to_string()]);
+    assert_eq!(
+        project.query("select count(*) from lead_table where score_reasons is null"),
+        ["0"]
+    );
+}
