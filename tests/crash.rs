@@ -161,7 +161,10 @@ impl Bench {
             .collect();
         assert!(left.is_empty(), "{case}: left over: {left:?}");
         assert!(!project.path(".pipeline-staging").exists(), "{case}: a staging folder is left");
-        assert!(!project.path("out/.pipeline-staging").exists(), "{case}: a staging folder is left");
+        assert!(
+            !project.path("out/.pipeline-staging").exists(),
+            "{case}: a staging folder is left"
+        );
     }
 }
 

@@ -94,11 +94,17 @@ fn a_share_above_the_limit_stops_the_run_before_anything_is_published() {
     for (limit, code) in [("19%", 1), ("20%", 0)] {
         let project = project(sinks);
         let text = std::fs::read_to_string(project.path("p.yaml")).expect("p.yaml");
-        project.write("p.yaml", text.replace("contract:\n", &format!("contract:\n      at_most: {limit}\n")));
+        project.write(
+            "p.yaml",
+            text.replace("contract:\n", &format!("contract:\n      at_most: {limit}\n")),
+        );
         let said = project.pipeline(&["run", "p.yaml"]);
         assert_eq!(said.code, Some(code), "{limit}: {}", said.err);
         assert_eq!(project.path("all.csv").exists(), code == 0);
-        assert_eq!(code == 1, said.err.contains("1 of 5 rows are bad (20.00%), more than `at_most: 19%`"));
+        assert_eq!(
+            code == 1,
+            said.err.contains("1 of 5 rows are bad (20.00%), more than `at_most: 19%`")
+        );
     }
 }
 
@@ -154,9 +160,7 @@ const TABLE: &str = "sinks:
 fn the_same_file_twice_changes_nothing_and_a_later_one_marks_what_is_gone() {
     let project = project(TABLE);
     let merged = |report: &serde_json::Value| node(report, "kept")["merged"].clone();
-    let counts = |new: u64, changed: u64, same: u64, gone: u64| {
-        serde_json::json!({ "new": new, "changed": changed, "same": same, "older": 0, "gone": gone })
-    };
+    let counts = |new: u64, changed: u64, same: u64, gone: u64| serde_json::json!({ "new": new, "changed": changed, "same": same, "older": 0, "gone": gone });
     assert_eq!(merged(&project.run(&["p.yaml"])), counts(4, 0, 0, 0));
     assert_eq!(merged(&project.run(&["p.yaml"])), counts(0, 0, 4, 0));
     let later = COMPANIES.replace("90000001,OLD", "90000009,OLD").replace("SHINY", "RUSTY");
@@ -199,7 +203,10 @@ sinks:
 ",
     );
     project.run(&["p.yaml"]);
-    assert_eq!(project.query("select * from out order by k nulls last"), ["a,3,y", "b,2,q", ",9,n"]);
+    assert_eq!(
+        project.query("select * from out order by k nulls last"),
+        ["a,3,y", "b,2,q", ",9,n"]
+    );
 }
 
 #[test]
@@ -276,7 +283,9 @@ fn a_query_sees_sinks_files_and_history_and_cannot_change_them() {
         project.query("select node, rows_out, new from engine.node_runs order by node"),
         ["companies,4,", "kept,4,4"]
     );
-    for sql in ["drop table kept", "insert into kept values (1)", "copy kept to 'x.csv'", "set a = 1"] {
+    for sql in
+        ["drop table kept", "insert into kept values (1)", "copy kept to 'x.csv'", "set a = 1"]
+    {
         let said = project.pipeline(&["query", sql]);
         assert_eq!(said.code, Some(2), "{sql}: {}", said.err);
     }
@@ -296,8 +305,9 @@ fn two_processes_never_run_the_same_pipeline() {
 
 #[test]
 fn a_parquet_sink_never_destroys_what_is_not_its_own() {
-    let project =
-        project("sinks:\n  out: { from: companies, parquet: { path: ./precious }, write: replace }\n");
+    let project = project(
+        "sinks:\n  out: { from: companies, parquet: { path: ./precious }, write: replace }\n",
+    );
     project.write("precious/thesis.doc", "years of work");
     let said = project.pipeline(&["run", "p.yaml"]);
     assert_eq!(said.code, Some(2));
@@ -332,9 +342,9 @@ fn shipped_pipelines_check_and_run_on_a_made_up_register() {
     let leads = node(&report, "leads")["rows_out"].as_u64().expect("a count");
     assert!(leads > 100, "{leads}");
     assert_eq!(project.query("select count(*) from lead_files"), [leads.to_string()]);
-    assert_eq!(project.query("select count(*) from lead_table where score between 0 and 100"), [leads.to_string()]);
     assert_eq!(
-        project.query("select count(*) from lead_table where score_reasons is null"),
-        ["0"]
+        project.query("select count(*) from lead_table where score between 0 and 100"),
+        [leads.to_string()]
     );
+    assert_eq!(project.query("select count(*) from lead_table where score_reasons is null"), ["0"]);
 }

@@ -40,7 +40,7 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
             n_files += 1;
             let options = surroundings.options(&arguments.vars, false, None)?;
             let loaded = surroundings.load(&file, options).await?;
-            surroundings.show(&loaded);
+            surroundings.show(&loaded, true);
             let is_wrong = |severity| arguments.strict || severity == Severity::Error;
             is_fine &= !loaded.found.iter().any(|fault| is_wrong(fault.severity));
         }

@@ -32,7 +32,7 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     let mut options = surroundings.options(&arguments.vars, arguments.analyze, arguments.limit)?;
     options.is_dry = true;
     let loaded = surroundings.load(&arguments.file, options).await?;
-    surroundings.show(&loaded);
+    surroundings.show(&loaded, false);
     let Some(checked) = loaded.checked else {
         let is_wrong = |d: &crate::spec::Diagnostic| d.severity == crate::spec::Severity::Error;
         if !loaded.found.iter().any(is_wrong) {

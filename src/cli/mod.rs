@@ -188,10 +188,12 @@ impl Surroundings {
         })
     }
 
-    /// Shows what is wrong with a file, on standard error; as JSON on standard output.
-    fn show(&self, loaded: &Loaded) {
+    /// Shows what is wrong with a file, on standard error; as JSON on standard output when that is
+    /// the answer: to a check, or when nothing else can be answered.
+    fn show(&self, loaded: &Loaded, is_answer: bool) {
+        let is_answer = is_answer || loaded.checked.is_none();
         let format = match (self.format, self.has_colour) {
-            (Some(Format::Json | Format::Ndjson), _) => spec::Format::Json,
+            (Some(Format::Json | Format::Ndjson), _) if is_answer => spec::Format::Json,
             (_, true) => spec::Format::Colour,
             (_, false) => spec::Format::Plain,
         };

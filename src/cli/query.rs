@@ -7,20 +7,21 @@ use clap::Args;
 use datafusion::execution::context::SQLOptions;
 use futures::StreamExt as _;
 
-use super::{Surroundings, output};
+use super::{Loaded, Surroundings, output};
 use crate::engine;
 use crate::error::{Error, Result};
-use crate::spec::list;
+use crate::spec::{Severity, list};
 
 /// Query with SQL what pipelines have written.
 ///
 /// The tables are the sinks of the pipelines in this folder and in `pipelines/`, by their names,
-/// files by their path in quotes, and `engine.runs`, `engine.node_runs`, `engine.files`. Nothing
+/// files by their path in quotes, and `engine.runs`, `engine.node_runs`,
+/// `engine.outputs`, `engine.files`. Nothing
 /// can be changed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pipeline query \"select postcode_area, count(*) from lead_files group by 1 order by 2 desc\"
-  pipeline query \"select * from 'out/leads' limit 5\" --format csv
+  pipeline query \"select * from 'pipelines/out/leads' limit 5\" --format csv
   pipeline query \"select * from engine.runs\" --file examples/quickstart/quickstart.yaml")]
 pub(super) struct Arguments {
     /// The SQL query.
@@ -42,12 +43,23 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     let mut pipelines = Vec::new();
     for file in files {
         let options = surroundings.options(&arguments.vars, false, None)?;
-        let loaded = surroundings.load(&file, options).await?;
-        if are_named && loaded.checked.is_none() {
-            surroundings.show(&loaded);
+        let place = surroundings.working_folder.join(&file);
+        let text = std::fs::read_to_string(&file)
+            .map_err(|e| Error::user(format!("`{}` cannot be read", file.display())).because(e))?;
+        let (outputs, found) = engine::outputs(&text, &place, &options);
+        let is_broken = found.iter().any(|fault| fault.severity == Severity::Error);
+        if is_broken {
+            let name = file.display().to_string();
+            let loaded = Loaded { name, text, checked: None, found };
+            match are_named {
+                true => surroundings.show(&loaded, false),
+                false => output::say(&format!("warning: {} has mistakes", file.display())),
+            }
+        }
+        if is_broken && are_named {
             return Ok(ExitCode::from(2));
         }
-        pipelines.extend(loaded.checked);
+        pipelines.extend(outputs);
     }
     let (session, tables) = engine::open_tables(&pipelines).await?;
     let read_only =

@@ -36,7 +36,7 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     let mut options = surroundings.options(&arguments.vars, true, arguments.limit)?;
     options.is_dry = arguments.dry_run;
     let loaded = surroundings.load(&arguments.file, options).await?;
-    surroundings.show(&loaded);
+    surroundings.show(&loaded, false);
     let Some(checked) = loaded.checked else { return Ok(ExitCode::from(2)) };
     let run = Run::new(checked, RunOptions { is_dry: arguments.dry_run });
     let progress = progress::show(run.progress(), surroundings.is_quiet);

@@ -84,6 +84,7 @@ impl Sql {
     pub fn expression(&self, sql: &Located<String>) -> Result<ast::Expr, Diagnostic> {
         let mut expression = self.parse(sql, |parser| parser.parse_expr())?;
         self.fill(&mut expression, sql)?;
+        self.refuse_queries(&expression, sql)?;
         Ok(expression)
     }
 
@@ -91,6 +92,7 @@ impl Sql {
     pub fn item(&self, sql: &Located<String>) -> Result<ast::SelectItem, Diagnostic> {
         let mut item = self.parse(sql, |parser| parser.parse_select_item())?;
         self.fill(&mut item, sql)?;
+        self.refuse_queries(&item, sql)?;
         Ok(item)
     }
 
@@ -98,6 +100,7 @@ impl Sql {
     pub fn order(&self, sql: &Located<String>) -> Result<ast::OrderByExpr, Diagnostic> {
         let mut order = self.parse(sql, |parser| parser.parse_order_by_expr())?;
         self.fill(&mut order, sql)?;
+        self.refuse_queries(&order, sql)?;
         Ok(order)
     }
 
@@ -212,6 +215,20 @@ impl Sql {
             ControlFlow::Break(fault) => Err(fault),
             ControlFlow::Continue(()) => Ok(()),
         }
+    }
+
+    /// Refuses a query inside an expression: the tables that it reads would be no inputs.
+    fn refuse_queries(
+        &self,
+        tree: &impl ast::Visit,
+        origin: &Located<String>,
+    ) -> Result<(), Diagnostic> {
+        let found = ast::visit_relations(tree, |relation| ControlFlow::Break(relation.clone()));
+        let ControlFlow::Break(relation) = found else { return Ok(()) };
+        let at = self.find(&relation.to_string(), origin).unwrap_or(origin.at);
+        let message = "a query inside an expression";
+        Err(Diagnostic::error(Code::SqlPlan, message, at)
+            .help("read the other table in a `sql` node, with a join"))
     }
 
     fn suggest(&self, fault: Diagnostic, name: &str, prefix: &str) -> Diagnostic {

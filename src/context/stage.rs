@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::execution::SendableRecordBatchStream;
 use jiff::Timestamp;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Rows on their way into a sink.
 pub type RowStream = SendableRecordBatchStream;
@@ -20,7 +20,7 @@ pub struct StageContext {
     pub node: String,
     /// The run; part of every file name, so that runs never mix.
     pub run_id: String,
-    /// When the run began.
+    /// When the run began, for rows that it marks.
     pub at: Timestamp,
     /// The sink's own folder, on the file system of its target. It exists and is empty.
     pub folder: PathBuf,
@@ -41,12 +41,13 @@ impl StageContext {
         let (sender, receiver) = tokio::sync::mpsc::channel(2);
         let worker = tokio::task::spawn_blocking(move || work(&self, &mut Batches { receiver }));
         while let Some(batch) = rows.next().await {
-            if sender.send(batch).await.is_err() {
+            if sender.send(Some(batch)).await.is_err() {
                 // The worker ended early: it has the reason.
                 break;
             }
         }
-        drop(sender);
+        // Only this is the end: a channel that just closes was cut off.
+        let _ = sender.send(None).await;
         match worker.await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -58,7 +59,7 @@ impl StageContext {
 /// Batches that arrive at a sink's thread.
 #[derive(Debug)]
 pub struct Batches {
-    receiver: tokio::sync::mpsc::Receiver<datafusion::common::Result<Batch>>,
+    receiver: tokio::sync::mpsc::Receiver<Option<datafusion::common::Result<Batch>>>,
 }
 
 type Batch = datafusion::arrow::record_batch::RecordBatch;
@@ -67,9 +68,10 @@ impl Batches {
     /// Waits for the next batch; `None` after the last.
     pub fn next(&mut self) -> Result<Option<Batch>> {
         match self.receiver.blocking_recv() {
-            Some(Ok(batch)) => Ok(Some(batch)),
-            Some(Err(error)) => Err(error.into()),
-            None => Ok(None),
+            Some(Some(Ok(batch))) => Ok(Some(batch)),
+            Some(Some(Err(error))) => Err(error.into()),
+            Some(None) => Ok(None),
+            None => Err(Error::new(Kind::Interrupted, "the rows were cut off")),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::context::Sql;
 use crate::spec::{
     Code, Diagnostic, Family, Located, Mark, Scope, Severity, Value, VarType, did_you_mean, list,
+    tidy,
 };
 
 /// What a check is told from outside the file.
@@ -62,11 +63,11 @@ pub async fn check(
 ) -> (Option<Checked>, Vec<Diagnostic>) {
     let (file, mut found) = file::parse(text);
     let Some(file) = file else { return (None, found) };
-    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let folder = tidy(path.parent().unwrap_or(Path::new("")));
     let scope = scope(&file, &options, folder, &mut found);
     check_name(&file, &mut found);
     check_ids(&file, &mut found);
-    let parameters = parameters(&scope, &options);
+    let parameters = parameters(&file, &scope, &options);
     let text: Arc<str> = text.into();
     let started_at = options.clock.now();
     let sql = Sql::new(super::plan::session(), parameters, Arc::clone(&text));
@@ -75,12 +76,11 @@ pub async fn check(
     let is_circular = found.iter().any(|fault| fault.code == Code::Cycle);
     check_unused(&file, &edges, &mut found);
     let state = state(&file, &scope, &mut found);
-    if is_circular {
-        return (None, found);
-    }
-    let plan = Plan::new(&file, &order, &edges, &scope, sql, &options, &mut found).await;
+    let (Some(state), false) = (state, is_circular) else { return (None, found) };
+    let surroundings = (&scope, &options, state.as_path());
+    let plan = Plan::new(&file, &order, &edges, surroundings, sql, &mut found).await;
     let is_broken = found.iter().any(|fault| fault.severity == Severity::Error);
-    let (Some(plan), Some(state), false) = (plan, state, is_broken) else { return (None, found) };
+    let (Some(plan), false) = (plan, is_broken) else { return (None, found) };
     let values = scope.vars.iter().map(|(name, value)| {
         let value = value.as_ref().map(|v| v.to_string().into());
         (name.clone(), value.unwrap_or(serde_json::Value::Null))
@@ -129,7 +129,12 @@ fn check_ids(file: &File, found: &mut Vec<Diagnostic>) {
 }
 
 /// Gives each variable its value: `--var`, or else its default.
-fn scope(file: &File, options: &Options, folder: PathBuf, found: &mut Vec<Diagnostic>) -> Scope {
+pub(super) fn scope(
+    file: &File,
+    options: &Options,
+    folder: PathBuf,
+    found: &mut Vec<Diagnostic>,
+) -> Scope {
     let mut scope = Scope { vars: BTreeMap::new(), env: options.env.clone(), folder };
     for (name, decl) in &file.vars.0 {
         if ["today", "now", "run_id"].contains(&name.as_str()) || !is_id(name) {
@@ -172,6 +177,7 @@ fn scope(file: &File, options: &Options, folder: PathBuf, found: &mut Vec<Diagno
         let known = list(scope.vars.keys().map(String::as_str));
         found.push(match did_you_mean(name, scope.vars.keys().map(String::as_str)) {
             Some(near) => fault.help(format!("did you mean `{near}`?")),
+            None if known.is_empty() => fault.help("it declares none"),
             None => fault.help(format!("variables are {known}")),
         });
     }
@@ -196,13 +202,16 @@ fn read_value(
 
 /// Returns the parameters of SQL: the variables that have a value (of the right type while none
 /// is given), today, now and the run's id.
-fn parameters(scope: &Scope, options: &Options) -> BTreeMap<String, Value> {
+fn parameters(file: &File, scope: &Scope, options: &Options) -> BTreeMap<String, Value> {
     let now = options.clock.now();
     let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
     let mut parameters: BTreeMap<String, Value> = scope
         .vars
         .iter()
-        .map(|(name, value)| (name.clone(), value.clone().unwrap_or(Value::String(String::new()))))
+        .map(|(name, value)| {
+            let kind = file.vars.get(name).map_or(VarType::String, |decl| decl.kind.value);
+            (name.clone(), value.clone().unwrap_or_else(|| kind.stand_in()))
+        })
         .collect();
     parameters.insert("today".into(), Value::Date(today));
     parameters.insert("now".into(), Value::Timestamp(now));
@@ -288,7 +297,8 @@ fn check_unused(file: &File, edges: &Edges, found: &mut Vec<Diagnostic>) {
     }
 }
 
-fn state(file: &File, scope: &Scope, found: &mut Vec<Diagnostic>) -> Option<PathBuf> {
+/// Returns the state file.
+pub(super) fn state(file: &File, scope: &Scope, found: &mut Vec<Diagnostic>) -> Option<PathBuf> {
     match &file.state {
         None => Some(scope.folder.join("pipeline.db")),
         Some(path) => match path.resolve_path(scope) {

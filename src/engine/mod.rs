@@ -1,6 +1,7 @@
 //! From the text of a pipeline file to published rows: file, checked, plan, run, report.
 
 mod check;
+mod commit;
 mod count;
 mod file;
 mod graph;
@@ -14,6 +15,6 @@ mod run;
 pub use check::{Checked, Options, check};
 pub use file::File;
 pub use plan::{Explained, explain};
-pub use project::{open_tables, pipelines_in};
+pub use project::{Outputs, open_tables, outputs, pipelines_in};
 pub use report::{NodeReport, Report};
 pub use run::{Progress, Run, RunOptions, SourceProgress};

@@ -1,5 +1,6 @@
 //! The engine's own operators: rows that come from outside a plan, and rows that are divided by
-//! rules. Both count, and set rejected rows aside. Nothing else here implements DataFusion traits.
+//! rules. Both count, and set rejected rows aside. Only this file and `count.rs` implement
+//! DataFusion's traits.
 
 use std::fmt;
 use std::pin::Pin;

@@ -4,7 +4,7 @@
 //! the same node share one reading. So every source is read once, whatever reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use datafusion::catalog::MemorySchemaProvider;
@@ -91,7 +91,6 @@ pub(super) fn session() -> SessionContext {
         std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
     );
     config.options_mut().sql_parser.collect_spans = true;
-    // A text that cannot be cast is a mistake of the pipeline, not an optimizer's business.
     config.options_mut().execution.parquet.pushdown_filters = true;
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY)))
@@ -111,6 +110,7 @@ struct Planning<'a> {
     session: SessionContext,
     scope: &'a Scope,
     options: &'a Options,
+    state: &'a Path,
     folder: Arc<OnceLock<PathBuf>>,
     /// Nodes whose rows must be landed.
     landed: BTreeSet<String>,
@@ -129,9 +129,8 @@ impl Plan {
         file: &File,
         order: &[String],
         edges: &Edges,
-        scope: &Scope,
+        (scope, options, state): (&Scope, &Options, &Path),
         sql: Sql,
-        options: &Options,
         found: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
         let mut planning = Planning {
@@ -139,6 +138,7 @@ impl Plan {
             sql,
             scope,
             options,
+            state,
             folder: Arc::default(),
             landed: to_land(file, edges),
             with_rejects: with_rejects(edges),
@@ -395,11 +395,11 @@ impl Planning<'_> {
         let mut sinks: Vec<PlannedSink> = Vec::new();
         let mut groups: Vec<(Vec<String>, DataFrame, Vec<usize>)> = Vec::new();
         for node in &file.sinks {
-            let Some(sink) = self.build_sink(node, found) else {
+            let Some(sink) = build_sink(node, self.scope, self.options, found) else {
                 self.unknown.insert(node.id.value.clone());
                 continue;
             };
-            check_target(node, sink.target(), &sinks, found);
+            check_target(node, sink.target(), &sinks, self.state, found);
             let from = &node.common.from;
             let is_known = !from.iter().any(|from| self.unknown.contains(node_of(from)));
             if !is_known || !self.has_inputs(from) || from.is_empty() {
@@ -431,38 +431,6 @@ impl Planning<'_> {
         sinks
     }
 
-    fn build_sink(
-        &self,
-        node: &Node<SinkKind>,
-        found: &mut Vec<Diagnostic>,
-    ) -> Option<Arc<dyn Sink>> {
-        let Common { write, key, newer_by, missing, .. } = &node.common;
-        let Some(write) = write.clone() else {
-            let message =
-                format!("sink `{}` does not say what it does with its rows", node.id.value);
-            let fault = Diagnostic::error(Code::Write, message, node.id.at);
-            found.push(fault.help("add `write: replace`, `append` or `upsert`"));
-            return None;
-        };
-        let forgets = missing.as_ref().filter(|missing| missing.value != Missing::Keep);
-        let is_limited = self.options.limit.is_some() && !self.options.is_dry;
-        if let (Some(missing), true) = (forgets, is_limited) {
-            let message = "with `--limit`, rows that were not read would count as missing";
-            let fault = Diagnostic::error(Code::Write, message, missing.at);
-            found.push(fault.help("run it without `--limit`, or with `--dry-run`"));
-        }
-        let disposition = Disposition {
-            write,
-            key: key.clone(),
-            newer_by: newer_by.clone(),
-            missing: missing.clone(),
-        };
-        let mut context = BuildContext::new(self.scope, self.options.is_run);
-        let built = node.kind.settings().build(&disposition, &mut context);
-        found.extend(context.found);
-        built
-    }
-
     /// Looks up the columns that a sink's settings name.
     fn check_columns(&self, node: &Node<SinkKind>, rows: &DataFrame, found: &mut Vec<Diagnostic>) {
         let Common { key, newer_by, .. } = &node.common;
@@ -473,15 +441,49 @@ impl Planning<'_> {
     }
 }
 
+/// Builds a sink; mistakes are in `found`.
+pub(super) fn build_sink(
+    node: &Node<SinkKind>,
+    scope: &Scope,
+    options: &Options,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Arc<dyn Sink>> {
+    let Common { write, key, newer_by, missing, .. } = &node.common;
+    let Some(write) = write.clone() else {
+        let message = format!("sink `{}` does not say what it does with its rows", node.id.value);
+        let fault = Diagnostic::error(Code::Write, message, node.id.at);
+        found.push(fault.help("add `write: replace`, `append` or `upsert`"));
+        return None;
+    };
+    let forgets = missing.as_ref().filter(|missing| missing.value != Missing::Keep);
+    let is_limited = options.limit.is_some() && !options.is_dry;
+    if let (Some(missing), true) = (forgets, is_limited) {
+        let message = "with `--limit`, rows that were not read would count as missing";
+        let fault = Diagnostic::error(Code::Write, message, missing.at);
+        found.push(fault.help("run it without `--limit`, or with `--dry-run`"));
+    }
+    let disposition = Disposition {
+        write,
+        key: key.clone(),
+        newer_by: newer_by.clone(),
+        missing: missing.clone(),
+    };
+    let mut context = BuildContext::new(scope, options.is_run);
+    let built = node.kind.settings().build(&disposition, &mut context);
+    found.extend(context.found);
+    built
+}
+
 fn check_target(
     node: &Node<SinkKind>,
     target: &Target,
     sinks: &[PlannedSink],
+    state: &Path,
     found: &mut Vec<Diagnostic>,
 ) {
     /// SQLite attaches ten databases at most; one is kept for the state.
     const MOST_TABLES: usize = 8;
-    if let Some(other) = sinks.iter().find(|other| other.sink.target() == target) {
+    if let Some(other) = sinks.iter().find(|other| other.sink.target().is_same(target, state)) {
         let message = format!("`{}` and `{}` write to the same place", other.id, node.id.value);
         found.push(Diagnostic::error(Code::Write, message, node.id.at));
     }

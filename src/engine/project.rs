@@ -6,14 +6,19 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::common::TableReference;
+use datafusion::dataframe::DataFrame;
 use datafusion::datasource::TableProvider;
+use datafusion::functions::core::expr_fn::nullif;
+use datafusion::logical_expr::{ident, lit};
 use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionContext};
 
-use super::check::Checked;
+use super::check::{self, Options};
 use super::operator::{Rows, Table};
+use super::{file, plan};
 use crate::error::{Error, Result};
-use crate::sinks::Target;
+use crate::sinks::{NULL_PARTITION, Target};
 use crate::sources::{self, OnBadRow, Source as _};
+use crate::spec::{Diagnostic, tidy};
 use crate::state;
 
 /// Finds the pipeline files of a project: `*.yaml` in a folder and in `pipelines/` below it.
@@ -30,26 +35,48 @@ pub fn pipelines_in(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Where a pipeline writes.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// The state file.
+    pub state: PathBuf,
+    /// The sinks, and what each writes.
+    pub sinks: Vec<(String, Target)>,
+}
+
+/// Finds where a pipeline writes. Its sources need not be there, nor its plans be possible.
+pub fn outputs(text: &str, path: &Path, options: &Options) -> (Option<Outputs>, Vec<Diagnostic>) {
+    let (file, mut found) = file::parse(text);
+    let Some(file) = file else { return (None, found) };
+    let folder = tidy(path.parent().unwrap_or(Path::new("")));
+    let scope = check::scope(&file, options, folder, &mut found);
+    let mut sinks = Vec::new();
+    for node in &file.sinks {
+        if let Some(sink) = plan::build_sink(node, &scope, options, &mut found) {
+            sinks.push((node.id.value.clone(), sink.target().clone()));
+        }
+    }
+    let state = check::state(&file, &scope, &mut found);
+    (state.map(|state| Outputs { state, sinks }), found)
+}
+
 /// Opens what the sinks of pipelines wrote as tables named after the sinks, files by their path,
 /// and the states as `engine.runs` and its like. Returns also the names of the tables.
-pub async fn open_tables(pipelines: &[Checked]) -> Result<(SessionContext, Vec<String>)> {
-    let session = super::plan::session().enable_url_table();
+pub async fn open_tables(pipelines: &[Outputs]) -> Result<(SessionContext, Vec<String>)> {
+    let session = plan::session().enable_url_table();
     let mut names = Vec::new();
     for pipeline in pipelines {
-        for sink in &pipeline.plan.sinks {
-            let target = sink.sink.target();
-            if open_sink(&session, &sink.id, target, &pipeline.state).await? {
-                names.push(sink.id.clone());
+        for (id, target) in &pipeline.sinks {
+            if open_sink(&session, id, target, &pipeline.state).await? {
+                names.push(id.clone());
             }
         }
     }
-    let mut states: Vec<&PathBuf> = pipelines.iter().map(|p| &p.state).collect();
+    let mut states: Vec<&PathBuf> = pipelines.iter().map(|pipeline| &pipeline.state).collect();
     states.sort();
     states.dedup();
-    if let Some(path) = states.iter().find(|path| path.is_file()) {
-        open_state(&session, path)?;
-        names.extend(state::TABLES.iter().map(|table| format!("engine.{table}")));
-    }
+    states.retain(|path| path.is_file());
+    names.extend(open_states(&session, &states)?);
     Ok((session, names))
 }
 
@@ -73,7 +100,8 @@ async fn open_sink(
             }
             let columns = partition_by.iter().map(|name| (name.clone(), DataType::Utf8View));
             let options = ParquetReadOptions::default().table_partition_cols(columns.collect());
-            session.register_parquet(reference, folder.to_string_lossy(), options).await?;
+            let rows = session.read_parquet(&*folder.to_string_lossy(), options).await?;
+            session.register_table(reference, with_nulls(rows, partition_by)?.into_view())?;
         }
         Target::Csv { file } => {
             if !file.is_file() {
@@ -94,16 +122,42 @@ async fn open_sink(
     Ok(true)
 }
 
-fn open_state(session: &SessionContext, path: &Path) -> Result<()> {
-    if let Some(catalog) = session.catalog("datafusion") {
-        catalog.register_schema("engine", Arc::new(MemorySchemaProvider::new()))?;
-    }
+/// Turns the folder name that stands for null back into null.
+fn with_nulls(rows: DataFrame, partition_by: &[String]) -> Result<DataFrame> {
+    let columns = rows.schema().fields().iter().map(|field| {
+        let column = ident(field.name());
+        match partition_by.contains(field.name()) {
+            true => nullif(column, lit(NULL_PARTITION)).alias(field.name()),
+            false => column,
+        }
+    });
+    let columns: Vec<_> = columns.collect();
+    Ok(rows.select(columns)?)
+}
+
+/// Opens the tables of all states as `engine.*`, one after the other.
+fn open_states(session: &SessionContext, states: &[&PathBuf]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let Some(catalog) = session.catalog("datafusion").filter(|_| !states.is_empty()) else {
+        return Ok(names);
+    };
+    catalog.register_schema("engine", Arc::new(MemorySchemaProvider::new()))?;
     for name in state::TABLES {
-        if let Some(table) = table_of(path, &format!("engine_{name}"))? {
-            session.register_table(TableReference::partial("engine", *name), table)?;
+        let mut all: Option<DataFrame> = None;
+        for path in states {
+            let Some(table) = table_of(path, &format!("engine_{name}"))? else { continue };
+            let rows = session.read_table(table)?;
+            all = Some(match all {
+                Some(all) => all.union_by_name(rows)?,
+                None => rows,
+            });
+        }
+        if let Some(all) = all {
+            session.register_table(TableReference::partial("engine", *name), all.into_view())?;
+            names.push(format!("engine.{name}"));
         }
     }
-    Ok(())
+    Ok(names)
 }
 
 /// Opens a SQLite table for any number of readings.

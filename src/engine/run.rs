@@ -6,7 +6,6 @@
 //! 3. Each staged output is made visible, which can be repeated. A crash is finished by the next
 //!    start.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -18,10 +17,9 @@ use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{FutureExt as _, StreamExt as _};
-use rusqlite::TransactionBehavior;
-use sha2::{Digest as _, Sha256};
 
 use super::check::Checked;
+use super::commit::{bug, publish_all, staging_folder};
 use super::land::Tally;
 use super::operator::LandedRows;
 use super::plan::{Explained, Into, Plan, PlannedNode, Stage};
@@ -31,11 +29,8 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint;
 use crate::publish::{self, Merged, Missing, Publish, Staged};
 use crate::sinks::Target;
-use crate::state::{self, Lock, NodeRun, Pending, RunRow, State, Status};
+use crate::state::{Lock, NodeRun, RunRow, State};
 use crate::transforms::Otherwise;
-
-/// Name of the hidden folder, beside a sink's target, in which runs stage.
-const STAGING: &str = ".pipeline-staging";
 
 /// How to run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,7 +78,7 @@ impl Progress {
 
 /// A run about to begin.
 pub struct Run {
-    checked: Checked,
+    pub(super) checked: Checked,
     options: RunOptions,
     /// The plans of the stages that a dry run has executed, with their metrics.
     analyzed: Mutex<Vec<(String, String)>>,
@@ -184,11 +179,11 @@ impl Run {
         }
     }
 
-    fn run_id(&self) -> &str {
+    pub(super) fn run_id(&self) -> &str {
         &self.checked.options.run_id
     }
 
-    fn now(&self) -> jiff::Timestamp {
+    pub(super) fn now(&self) -> jiff::Timestamp {
         self.checked.options.clock.now()
     }
 
@@ -201,85 +196,6 @@ impl Run {
             vars: self.checked.vars.clone(),
             fingerprint: self.fingerprint(),
         }
-    }
-
-    /// Tells runs apart that would read and do something else.
-    fn fingerprint(&self) -> String {
-        let mut sha = Sha256::new();
-        sha.update(self.checked.text.as_bytes());
-        sha.update(&self.checked.vars);
-        for node in &self.checked.plan.nodes {
-            if let Some(source) = &node.source {
-                sha.update(&node.id);
-                sha.update(source.fingerprint());
-            }
-        }
-        sha.update(format!("{:?}", self.checked.options.limit));
-        sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// Finishes what a dead process left behind. When that was this very run, already committed,
-    /// it is now done, and doing it again would append its rows a second time.
-    fn recover(&self, state: &mut State, row: &RunRow) -> Result<Option<Report>> {
-        let pipeline = &self.checked.name;
-        for run_id in state.left_behind(pipeline, Status::Running)? {
-            sweep_all(state, &run_id)?;
-            state.abandon(&run_id, Status::Interrupted, self.now(), None)?;
-        }
-        for run_id in state.unswept(pipeline)? {
-            sweep_all(state, &run_id)?;
-        }
-        let mut report = None;
-        for run_id in state.left_behind(pipeline, Status::Committed)? {
-            publish_all(state, &run_id, self.now())?;
-            if state.fingerprint(&run_id)? == row.fingerprint {
-                report = Some(self.finished_report(run_id));
-            }
-        }
-        Ok(report)
-    }
-
-    fn finished_report(&self, run_id: String) -> Report {
-        let note = "an earlier start of this very run was cut off after its commit; its outputs \
-                    are published now and nothing was read again";
-        let mut report = self.report(&[], "done");
-        report.nodes.clear();
-        report.notes.push(note.to_owned());
-        report.run_id = run_id;
-        report
-    }
-
-    fn abandon(&self, state: &mut State, run_id: &str, error: &Error) {
-        let status = match error.kind() {
-            Kind::Interrupted => Status::Interrupted,
-            _ => Status::Failed,
-        };
-        // What fails here is done by the next start; the user must hear of the first error.
-        let _ = sweep_all(state, run_id);
-        let _ = state.abandon(run_id, status, self.now(), Some(&error.to_string()));
-    }
-
-    /// Makes the folders in which this run stages, each written down before it is made.
-    fn announce(&self, state: &mut State) -> Result<Vec<PathBuf>> {
-        let own = staging_folder(&self.checked.state, self.run_id());
-        let mut folders: Vec<PathBuf> = Vec::new();
-        for sink in &self.checked.plan.sinks {
-            let beside = sink.sink.target().folder(&self.checked.state);
-            folders.push(beside.join(STAGING).join(self.run_id()));
-        }
-        let unique: BTreeSet<&PathBuf> = folders.iter().chain([&own]).collect();
-        for folder in unique {
-            state.announce(self.run_id(), folder)?;
-            failpoint::pass("stage.announced")?;
-            publish::make_folder(folder)?;
-        }
-        let nodes = self.checked.plan.sinks.iter().map(|sink| &sink.id);
-        let folders: Vec<PathBuf> =
-            folders.into_iter().zip(nodes).map(|(folder, node)| folder.join(node)).collect();
-        for folder in &folders {
-            publish::make_folder(folder)?;
-        }
-        Ok(folders)
     }
 
     /// Reads everything to its end. With folders, sinks stage in them; without, rows are counted.
@@ -357,7 +273,7 @@ impl Run {
                 pipeline: self.checked.name.clone(),
                 node: sink.id.clone(),
                 run_id: self.run_id().to_owned(),
-                at: self.now(),
+                at: self.checked.started_at,
                 folder: folders[index].clone(),
                 state: self.checked.state.clone(),
             });
@@ -383,41 +299,7 @@ impl Run {
         Ok(staged)
     }
 
-    /// Decides the run in one transaction.
-    fn commit(&self, state: &mut State, row: &RunRow, staged: &mut [StagedSink]) -> Result<()> {
-        let path = state.path().to_owned();
-        let connection = state.connection();
-        let merges = |sink: &StagedSink| {
-            sink.staged.as_ref().is_some_and(|s| s.publish.merge_into(&path).is_some())
-        };
-        for (index, sink) in staged.iter().enumerate().filter(|(_, sink)| merges(sink)) {
-            if let Some(merge) = sink.staged.as_ref().and_then(|s| s.publish.merge_into(&path)) {
-                merge.attach(connection, &format!("stage_{index}"))?;
-            }
-        }
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        failpoint::pass("commit.begun")?;
-        let mut outputs = Vec::new();
-        for (index, sink) in staged.iter_mut().enumerate() {
-            let Some(output) = &sink.staged else { continue };
-            let merge = output.publish.merge_into(&path);
-            if let Some(merge) = merge {
-                let merged = merge.merge(&tx, &format!("stage_{index}"));
-                sink.merged = Some(merged.map_err(|error| error.in_node(&sink.node))?);
-            }
-            outputs.push((sink.node.clone(), output.clone(), merge.is_some()));
-        }
-        failpoint::pass("commit.merged")?;
-        state::record(&tx, row, &outputs, &self.node_runs(staged))?;
-        failpoint::pass("commit.recorded")?;
-        tx.commit()?;
-        for (index, _) in staged.iter().enumerate().filter(|(_, sink)| merges(sink)) {
-            connection.execute(&format!("DETACH DATABASE \"stage_{index}\""), [])?;
-        }
-        Ok(())
-    }
-
-    fn node_runs(&self, staged: &[StagedSink]) -> Vec<NodeRun> {
+    pub(super) fn node_runs(&self, staged: &[StagedSink]) -> Vec<NodeRun> {
         let plan = &self.checked.plan;
         let mut nodes: Vec<NodeRun> = plan.nodes.iter().map(node_run).collect();
         for planned in &plan.sinks {
@@ -435,7 +317,7 @@ impl Run {
         nodes
     }
 
-    fn report(&self, staged: &[StagedSink], status: &'static str) -> Report {
+    pub(super) fn report(&self, staged: &[StagedSink], status: &'static str) -> Report {
         let started = self.checked.started_at;
         Report {
             pipeline: self.checked.name.clone(),
@@ -450,11 +332,11 @@ impl Run {
 }
 
 /// What a sink staged, and what became of it.
-struct StagedSink {
-    node: String,
+pub(super) struct StagedSink {
+    pub(super) node: String,
     rows: u64,
-    staged: Option<Staged>,
-    merged: Option<Merged>,
+    pub(super) staged: Option<Staged>,
+    pub(super) merged: Option<Merged>,
 }
 
 impl StagedSink {
@@ -553,59 +435,9 @@ fn too_many(node: &str, what: &str, n: u64, all: u64, limit: crate::spec::Share)
     Error::run(message).in_node(node)
 }
 
-fn bug(panic: Box<dyn std::any::Any + Send>) -> Error {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
-    Error::internal(format!("this is a bug in pipeline: {text}"))
-}
-
-fn staging_folder(beside: &Path, run_id: &str) -> PathBuf {
-    beside.parent().unwrap_or(Path::new("/")).join(STAGING).join(run_id)
-}
-
 fn make_state_folder(state: &Path) -> Result<()> {
     match state.parent() {
         Some(folder) => publish::make_folder(folder),
         None => Ok(()),
     }
-}
-
-/// Makes the outputs of a committed run visible, one after the other, and cleans up.
-fn publish_all(
-    state: &mut State,
-    run_id: &str,
-    now: jiff::Timestamp,
-) -> Result<Vec<(Pending, Option<Merged>)>> {
-    let mut published = Vec::new();
-    let publish = |pending: &Pending| {
-        std::panic::catch_unwind(AssertUnwindSafe(|| pending.publish.publish()))
-            .unwrap_or_else(|panic| Err(bug(panic)))
-    };
-    failpoint::pass("commit.done").map_err(will_be_published)?;
-    for pending in state.pending(run_id)? {
-        failpoint::pass("publish.begun").map_err(will_be_published)?;
-        let merged =
-            publish(&pending).map_err(|error| will_be_published(error.in_node(&pending.node)))?;
-        state.published(&pending, merged.as_ref())?;
-        failpoint::pass("publish.item_done").map_err(will_be_published)?;
-        published.push((pending, merged));
-    }
-    for folder in state.staging(run_id)? {
-        publish::sweep(&folder)?;
-    }
-    failpoint::pass("publish.swept").map_err(will_be_published)?;
-    state.finish(run_id, now)?;
-    Ok(published)
-}
-
-fn will_be_published(error: Error) -> Error {
-    Error::new(error.kind(), "the run is committed and the next start publishes it").because(error)
-}
-
-/// Removes the staging folders of a run that did not happen.
-fn sweep_all(state: &mut State, run_id: &str) -> Result<()> {
-    for folder in state.staging(run_id)? {
-        publish::sweep(&folder)?;
-    }
-    state.forget_staging(run_id)
 }

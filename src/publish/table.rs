@@ -124,9 +124,36 @@ impl TableMerge {
             "INSERT OR REPLACE INTO engine_applied (owner, run_id, merged) VALUES (?1, ?2, ?3)",
             params![self.owner, self.run_id, serde_json::json!(merged).to_string()],
         )?;
-        failpoint::pass("publish.begun")?;
+        failpoint::pass("publish.table_merged")?;
         tx.commit()?;
         Ok(merged)
+    }
+
+    /// Says whether the rows are an older state of the whole than one that was merged before, and
+    /// remembers the newest. Only for inputs that are whole: `missing` says that they are.
+    fn is_older_whole(&self, tx: &Transaction<'_>, from: &str) -> Result<bool> {
+        let (Some(column), false) = (&self.newer_by, self.missing == Missing::Keep) else {
+            return Ok(false);
+        };
+        tx.execute_batch(
+            "CREATE TABLE IF NOT EXISTS engine_newest (owner TEXT PRIMARY KEY, newest)",
+        )?;
+        let newest = format!("(SELECT max({}) FROM {from})", quote(column));
+        let is_older: bool = tx.query_row(
+            &format!(
+                "SELECT coalesce((SELECT newest > {newest} FROM engine_newest WHERE owner = ?1), 0)"
+            ),
+            [&self.owner],
+            |row| row.get(0),
+        )?;
+        if !is_older {
+            let sql = format!(
+                "INSERT OR REPLACE INTO engine_newest SELECT ?1, {newest}
+                               WHERE {newest} IS NOT NULL"
+            );
+            tx.execute(&sql, [&self.owner])?;
+        }
+        Ok(is_older)
     }
 
     /// Merges rows attached as `schema` inside a transaction of the caller.
@@ -179,7 +206,7 @@ impl TableMerge {
             }
         }
         if self.write == TableWrite::Upsert {
-            let index = quote(&format!("{}_key", self.table));
+            let index = quote(&format!("{}_key_{}", self.table, self.key.join("_")));
             let key = self.names(&self.key, "");
             tx.execute(
                 &format!("CREATE UNIQUE INDEX IF NOT EXISTS main.{index} ON {table} ({key})"),
@@ -221,13 +248,20 @@ impl TableMerge {
             tx.query_row(&counts, [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
             })?;
-        self.write_rows(tx, from, &table)?;
-        let new = fresh + back;
+        let same = all - fresh - back - changed - older;
+        if self.is_older_whole(tx, from)? {
+            // What is not there was gone already when a newer whole was merged.
+            let known = format!("WHERE EXISTS (SELECT 1 FROM {table} t WHERE {join})");
+            self.write_rows(tx, from, &table, &known)?;
+            return Ok(Merged { new: back, changed, same, older: older + fresh, gone: 0 });
+        }
+        self.write_rows(tx, from, &table, "WHERE true")?;
         let gone = self.gone(tx, from, &table, &join, all)?;
-        Ok(Merged { new, changed, same: all - new - changed - older, older, gone })
+        Ok(Merged { new: fresh + back, changed, same, older, gone })
     }
 
-    fn write_rows(&self, tx: &Transaction<'_>, from: &str, table: &str) -> Result<()> {
+    /// `which` must be a WHERE clause: without one SQLite reads ON CONFLICT as a join condition.
+    fn write_rows(&self, tx: &Transaction<'_>, from: &str, table: &str, which: &str) -> Result<()> {
         let columns = self.columns_list("");
         let mut sets: Vec<String> = self
             .columns
@@ -244,9 +278,8 @@ impl TableMerge {
             let existing = format!("{}.", quote(&self.table));
             format!("UPDATE SET {} WHERE {}", sets.join(", "), self.newer("excluded.", &existing))
         };
-        // `WHERE true` keeps SQLite from reading ON CONFLICT as a join condition.
         let sql = format!(
-            "INSERT INTO {table} ({columns}) SELECT {columns} FROM {from} WHERE true ORDER BY rowid
+            "INSERT INTO {table} ({columns}) SELECT {columns} FROM {from} s {which} ORDER BY rowid
              ON CONFLICT ({}) DO {update}",
             self.names(&self.key, "")
         );

@@ -24,7 +24,7 @@ use crate::publish::{Missing, Staged, TableWrite};
 use crate::spec::{Code, Diagnostic, Located, kinds};
 
 pub use csv::Csv;
-pub use parquet::Parquet;
+pub use parquet::{NULL_PARTITION, Parquet};
 pub use sqlite::Sqlite;
 
 kinds! {
@@ -121,6 +121,23 @@ pub enum Target {
 }
 
 impl Target {
+    /// Says whether two sinks would write to the same place.
+    pub fn is_same(&self, other: &Self, state: &Path) -> bool {
+        match (self, other) {
+            (Self::Parquet { folder: one, .. }, Self::Parquet { folder: other, .. }) => {
+                one.starts_with(other) || other.starts_with(one)
+            }
+            (
+                Self::Table { database: one, table: one_table },
+                Self::Table { database: other, table: other_table },
+            ) => {
+                let database = |path: &Option<PathBuf>| path.clone().unwrap_or(state.to_owned());
+                database(one) == database(other) && one_table.eq_ignore_ascii_case(other_table)
+            }
+            (one, other) => one == other,
+        }
+    }
+
     /// Returns the folder on whose file system the sink stages.
     pub fn folder(&self, state: &Path) -> PathBuf {
         let path = match self {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ use crate::table::{Cell, cell, plain_types};
 
 /// Rows in a row group: enough for good encoding, few enough to be held in memory.
 const ROW_GROUP: usize = 128 << 10;
+/// What Hive writes in a folder's name for null.
+pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Partitions that one run may write; each is an open file.
 const MOST_PARTITIONS: usize = 1000;
 
@@ -240,7 +243,7 @@ impl<'a> Writers<'a> {
         for (name, index) in &self.partition_by {
             let column: &dyn Array = plain.column(*index);
             let value = match cell(column, row) {
-                Cell::Null => "__HIVE_DEFAULT_PARTITION__".to_owned(),
+                Cell::Null => NULL_PARTITION.to_owned(),
                 Cell::Int(n) => n.to_string(),
                 Cell::Float(n) => n.to_string(),
                 Cell::Text(text) => escape(text),
@@ -272,9 +275,16 @@ impl<'a> Writers<'a> {
     }
 
     fn create(&self, folder: &Path) -> Result<ArrowWriter<Hashing>> {
-        let folder = self.staged.join(folder);
-        fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-        let path = folder.join(self.file_name());
+        // One after the other, so that a staged folder that was swept away stays away.
+        let mut path = self.staged.to_owned();
+        for part in folder.components() {
+            path.push(part);
+            match fs::create_dir(&path) {
+                Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(Error::io(&path, e)),
+                _ => {}
+            }
+        }
+        path.push(self.file_name());
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP))
@@ -314,7 +324,7 @@ fn cannot_write(path: &Path, error: datafusion::parquet::errors::ParquetError) -
 /// Escapes what would not survive in a folder name.
 fn escape(text: &str) -> String {
     if text.is_empty() {
-        return "__HIVE_DEFAULT_PARTITION__".to_owned();
+        return NULL_PARTITION.to_owned();
     }
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ');
     let mut escaped = String::new();

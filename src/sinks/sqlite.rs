@@ -53,7 +53,9 @@ impl BuildSink for Sqlite {
         disposition: &Disposition,
         context: &mut BuildContext<'_>,
     ) -> Option<Arc<dyn Sink>> {
-        let is_ours = self.table.starts_with("engine_") || self.table.starts_with("sqlite_");
+        // SQLite does not tell upper case from lower.
+        let name = self.table.to_ascii_lowercase();
+        let is_ours = name.starts_with("engine_") || name.starts_with("sqlite_");
         if is_ours || self.table.is_empty() {
             let message = format!("a table cannot be named `{}`", self.table.value);
             context.found.push(Diagnostic::error(Code::Id, message, self.table.at));
@@ -125,6 +127,11 @@ impl SqliteSink {
         let Target::Table { database, table } = &self.target else {
             return Err(Error::internal("a sqlite sink without a table"));
         };
+        let is_marked = schema.column_with_name("gone_at").is_some();
+        if self.missing == Missing::MarkGone && is_marked {
+            let message = "the rows have a column `gone_at`, which `missing: mark_gone` adds";
+            return Err(Error::user(message));
+        }
         let database = database.clone().unwrap_or_else(|| context.state.clone());
         check_database(&database)?;
         let column = |field: &Arc<datafusion::arrow::datatypes::Field>| {

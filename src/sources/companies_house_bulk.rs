@@ -63,6 +63,15 @@ impl BuildSource for CompaniesHouseBulk {
             let fault = Diagnostic::warning(Code::File, message, self.file.at());
             context.found.push(fault.help("give it: `snapshot_date: 2026-11-01`"));
         }
+        let mut days: Vec<i32> = parts.iter().filter_map(|p| given.or(date_in_name(p))).collect();
+        days.dedup();
+        if days.len() > 1 {
+            let names: Vec<String> = parts.iter().map(Part::file_name).collect();
+            let names = crate::spec::list(names.iter().map(String::as_str));
+            let message = format!("files of several snapshots: {names}");
+            let fault = Diagnostic::error(Code::File, message, self.file.at());
+            context.found.push(fault.help("name the file, or the parts, of one month"));
+        }
         let known = built_in("basic_company_data").map(|schema| schema.columns);
         let layout =
             Layout { dialect: Dialect::default(), has_header: true, known, at: &self.file };

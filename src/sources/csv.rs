@@ -28,7 +28,7 @@ use crate::table::{Column, TableSchema, built_in, snake_case};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Csv {
-    /// A file, a glob, or `-` for standard input. `.gz`, `.zst` and `.zip` are unpacked.
+    /// A file, a glob, or `-` for standard input (which is read once, by a run). `.gz`, `.zst` and `.zip` are unpacked.
     pub path: Text,
     /// The one character between fields.
     #[serde(default)]
@@ -182,19 +182,17 @@ impl Layout<'_> {
     ) -> Option<Arc<dyn Source>> {
         let mut headers = Vec::new();
         for part in &parts {
-            // Standard input can be read once: its columns must be known without looking.
-            let is_stream = part.path.as_os_str() == "-";
-            match (is_stream && self.known.is_some(), first_record(part, self.dialect)) {
-                (false, Ok(header)) => headers.push(header.unwrap_or_default()),
-                (false, Err(error)) => {
-                    context.found.push(Diagnostic::error(
-                        Code::File,
-                        error.to_string(),
-                        self.at.at(),
-                    ));
+            // A check must not wait for standard input.
+            if part.is_stdin() && !context.files_must_exist {
+                return None;
+            }
+            match first_record(part, self.dialect) {
+                Ok(header) => headers.push(header.unwrap_or_default()),
+                Err(error) => {
+                    let message = error.to_string();
+                    context.found.push(Diagnostic::error(Code::File, message, self.at.at()));
                     return None;
                 }
-                (true, _) => headers.push(self.known_headers()),
             }
         }
         if headers.is_empty() && self.known.is_none() {
@@ -207,6 +205,7 @@ impl Layout<'_> {
             self.compare(&columns, part, names, contract, context);
         }
         check_formats(&columns, self.at, context);
+        let name = name_of(&parts, self.at);
         let parts = parts
             .into_iter()
             .zip(&headers)
@@ -218,17 +217,13 @@ impl Layout<'_> {
             })
             .collect();
         Some(Arc::new(Delimited {
-            name: self.at.raw().to_owned(),
+            name,
             parts,
             dialect: self.dialect,
             has_header: self.has_header,
             columns,
             day_column: day.map(|(name, _)| name),
         }))
-    }
-
-    fn known_headers(&self) -> Vec<String> {
-        self.known.iter().flatten().map(|column| column.header().to_owned()).collect()
     }
 
     fn numbered(&self, firsts: &[Vec<String>]) -> Vec<Vec<String>> {
@@ -300,6 +295,12 @@ impl Layout<'_> {
             contract.changed(message, self.at.at(), context);
         }
     }
+}
+
+/// Names the files of a source together: their folder, or the words of the pipeline file.
+fn name_of(parts: &[Part], at: &Text) -> String {
+    let folder = parts.first().and_then(|part| part.path.parent());
+    folder.map_or_else(|| at.raw().to_owned(), |folder| folder.display().to_string())
 }
 
 fn unused(name: String, columns: &[Column], known: &[Column]) -> String {

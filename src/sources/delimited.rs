@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::contract::CheckedColumn;
 use super::input::Part;
-use super::{Batch, BatchStream, Source};
+use super::{Batch, BatchStream, Source, on_thread};
 use crate::context::ReadContext;
 use crate::error::{Error, Result};
 use crate::table::{self, RowBuilder};
@@ -63,13 +63,7 @@ pub(super) struct DelimitedPart {
 /// Reads the first record of a file: the names of its columns, without surrounding spaces, or the
 /// first row when it has no header. `None` when the file is empty.
 pub(super) fn first_record(part: &Part, dialect: Dialect) -> Result<Option<Vec<String>>> {
-    let mut start = Vec::new();
-    part.read(Arc::default(), |reader| {
-        let mut limited = reader.take(HEADER as u64);
-        limited.read_to_end(&mut start).map_err(|e| Error::io(&part.path, e))?;
-        Ok(())
-    })?;
-    let is_all = start.len() < HEADER;
+    let (start, is_all) = part.start(HEADER)?;
     let header = Splitter::header(dialect, &start, is_all).map_err(|fault| {
         Error::user(format!("`{}`: the first line is broken: {fault}", part.name()))
     })?;
@@ -102,15 +96,8 @@ impl Source for Delimited {
             projection: context.projection.clone(),
             schema: Arc::new(Schema::new(projected)),
         });
-        let source = Arc::new(self.clone());
-        let blocks = futures::stream::once(async move { start_reading(source, context) }).flat_map(
-            |receiver| {
-                futures::stream::unfold(receiver, |mut receiver| async move {
-                    receiver.recv().await.map(|block| (block, receiver))
-                })
-            },
-        );
-        blocks
+        let source = self.clone();
+        on_thread(move |sender| source.read_all(&context, sender))
             .map(move |block| {
                 let converter = Arc::clone(&converter);
                 async move {
@@ -156,28 +143,32 @@ struct Block {
     part: usize,
     bytes: Vec<u8>,
     split: Split,
+    /// The line of the last record that is wanted; all of them otherwise.
+    last_line: Option<u64>,
 }
 
-type Blocks = mpsc::Receiver<Result<Block>>;
+/// Takes the records of a block, good and bad ones, from those that are left to be read. Returns
+/// the line of the last one when there are more than are left.
+fn last_line(split: &Split, left: &mut u64) -> Option<u64> {
+    let mut lines: Vec<u64> = (0..split.len()).map(|record| split.line(record)).collect();
+    lines.extend(split.faults().iter().map(|fault| fault.line));
+    lines.sort_unstable();
+    let n_wanted = *left as usize;
+    *left = left.saturating_sub(lines.len() as u64);
+    if lines.len() <= n_wanted { None } else { n_wanted.checked_sub(1).map(|last| lines[last]) }
+}
 
-fn start_reading(source: Arc<Delimited>, context: ReadContext) -> Blocks {
-    let (sender, receiver) = mpsc::channel(2);
-    tokio::task::spawn_blocking(move || {
+impl Delimited {
+    fn read_all(&self, context: &ReadContext, sender: &mpsc::Sender<Result<Block>>) -> Result<()> {
         let mut left = context.limit;
-        for index in 0..source.parts.len() {
-            let reading = PartReading { source: &source, index, bytes: &context.bytes };
-            match reading.read(&sender, &mut left) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => {
-                    // The receiver may be gone: then nobody wants to know.
-                    let _ = sender.blocking_send(Err(error));
-                    return;
-                }
+        for index in 0..self.parts.len() {
+            let reading = PartReading { source: self, index, bytes: &context.bytes };
+            if left == Some(0) || !reading.read(sender, &mut left)? {
+                break;
             }
         }
-    });
-    receiver
+        Ok(())
+    }
 }
 
 struct PartReading<'a> {
@@ -215,11 +206,8 @@ impl PartReading<'_> {
                 rest.extend_from_slice(&bytes[split.consumed()..]);
                 // A record longer than a block needs a longer block; the splitter has the limit.
                 wanted = if split.consumed() == 0 { bytes.len() + BLOCK } else { BLOCK };
-                if let Some(left) = left {
-                    let n_rows = (split.len() + split.faults().len()) as u64;
-                    *left = left.saturating_sub(n_rows);
-                }
-                let block = Block { part: self.index, bytes, split };
+                let last_line = left.as_mut().and_then(|left| last_line(&split, left));
+                let block = Block { part: self.index, bytes, split, last_line };
                 if sender.blocking_send(Ok(block)).is_err() || *left == Some(0) {
                     return Ok(false);
                 }
@@ -278,7 +266,8 @@ impl Converter {
         let is_text = std::str::from_utf8(&block.bytes[..split.consumed()]).is_ok();
         let mut fields: Vec<Cow<'_, [u8]>> = Vec::with_capacity(n_columns);
         let mut n_rows = 0;
-        for record in 0..split.len() {
+        let is_wanted = |line: u64| block.last_line.is_none_or(|last| line <= last);
+        for record in (0..split.len()).filter(|&record| is_wanted(split.line(record))) {
             let raw = &block.bytes[split.raw(record)];
             fields.clear();
             fields.extend(part.fields.iter().map(|field| match field {
@@ -296,7 +285,7 @@ impl Converter {
                 }
             }
         }
-        for fault in split.faults() {
+        for fault in split.faults().iter().filter(|fault| is_wanted(fault.line)) {
             let raw = text(&block.bytes[fault.raw.clone()]);
             refused.push(Refused { line: fault.line, reason: fault.kind.to_string(), raw });
         }

@@ -4,8 +4,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
@@ -43,6 +43,27 @@ impl Part {
         path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// Says whether it is standard input, which can be read once.
+    pub(super) fn is_stdin(&self) -> bool {
+        self.path == Path::new("-")
+    }
+
+    /// Returns up to `most` bytes from the beginning, and whether those are all. They are read
+    /// again by [`Part::read`], also from standard input.
+    pub(super) fn start(&self, most: usize) -> Result<(Vec<u8>, bool)> {
+        let mut start = Vec::new();
+        self.read(Arc::default(), |reader| {
+            let mut limited = reader.take(most as u64);
+            limited.read_to_end(&mut start).map_err(|e| Error::io(&self.path, e))?;
+            Ok(())
+        })?;
+        if self.is_stdin() {
+            read_ahead().clone_from(&start);
+        }
+        let is_all = start.len() < most;
+        Ok((start, is_all))
+    }
+
     /// Returns the bytes of the file on disk, if they are known.
     pub(super) fn size(&self) -> Option<u64> {
         std::fs::metadata(&self.path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len())
@@ -54,8 +75,10 @@ impl Part {
         progress: Arc<AtomicU64>,
         work: impl FnOnce(&mut dyn Read) -> Result<T>,
     ) -> Result<T> {
-        if self.path == Path::new("-") {
-            return work(&mut Counted { inner: io::stdin().lock(), progress });
+        if self.is_stdin() {
+            let ahead = std::mem::take(&mut *read_ahead());
+            let inner = io::Cursor::new(ahead).chain(io::stdin().lock());
+            return work(&mut Counted { inner, progress });
         }
         let file = File::open(&self.path).map_err(|e| Error::io(&self.path, e))?;
         let mut counted = Counted { inner: file, progress };
@@ -78,6 +101,12 @@ impl Part {
             }
         }
     }
+}
+
+/// What was read from standard input to learn its columns, and is still to be read as rows.
+fn read_ahead() -> MutexGuard<'static, Vec<u8>> {
+    static AHEAD: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    AHEAD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Counted<R> {

@@ -10,14 +10,16 @@ mod input;
 mod sqlite;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use tokio::sync::mpsc;
 
 use crate::context::{BuildContext, ReadContext};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::spec::kinds;
 
 pub use companies_house_bulk::CompaniesHouseBulk;
@@ -75,3 +77,30 @@ pub struct Batch {
 
 /// Batches as they are read.
 pub type BatchStream = BoxStream<'static, Result<Batch>>;
+
+/// Reads on a thread of its own, which starts when the stream is first polled and blocks while
+/// two items wait. An error ends the stream, and so does a panic: rows that were cut off must
+/// never pass for all of them.
+fn on_thread<T: Send + 'static>(
+    read: impl FnOnce(&mpsc::Sender<Result<T>>) -> Result<()> + Send + 'static,
+) -> BoxStream<'static, Result<T>> {
+    let start = async move {
+        let (sender, receiver) = mpsc::channel(2);
+        tokio::task::spawn_blocking(move || {
+            let bug = |_| Err(Error::internal("this is a bug in pipeline: a reader panicked"));
+            let read = catch_unwind(AssertUnwindSafe(|| read(&sender))).unwrap_or_else(bug);
+            if let Err(error) = read {
+                // The receiver may be gone: then nobody wants to know.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        receiver
+    };
+    stream::once(start)
+        .flat_map(|receiver| {
+            stream::unfold(receiver, |mut receiver| async move {
+                receiver.recv().await.map(|item| (item, receiver))
+            })
+        })
+        .boxed()
+}

@@ -8,7 +8,6 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
-use futures::StreamExt as _;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde::Deserialize;
@@ -16,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::contract::Contract;
 use super::csv::not_there;
-use super::{Batch, BatchStream, BuildSource, Source};
+use super::{Batch, BatchStream, BuildSource, Source, on_thread};
 use crate::context::{BuildContext, ReadContext};
 use crate::error::{Error, Result};
 use crate::publish::quote;
@@ -46,9 +45,13 @@ pub struct Sqlite {
 impl BuildSource for Sqlite {
     fn build(
         &self,
-        _contract: &Contract,
+        contract: &Contract,
         context: &mut BuildContext<'_>,
     ) -> Option<Arc<dyn Source>> {
+        if let Some((name, _)) = contract.columns.0.first() {
+            let message = "a `sqlite` source has the columns of its table and takes no others";
+            context.found.push(Diagnostic::error(Code::Reserved, message, name.at));
+        }
         let path = context.path(&self.path)?;
         if !path.is_file() {
             let message = format!("`{}` does not exist", path.display());
@@ -152,21 +155,7 @@ impl Source for Table {
 
     fn read(&self, context: ReadContext) -> BatchStream {
         let table = self.clone();
-        futures::stream::once(async move {
-            let (sender, receiver) = mpsc::channel(2);
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = table.select(&context, &sender) {
-                    let _ = sender.blocking_send(Err(error));
-                }
-            });
-            receiver
-        })
-        .flat_map(|receiver| {
-            futures::stream::unfold(receiver, |mut receiver| async move {
-                receiver.recv().await.map(|batch| (batch, receiver))
-            })
-        })
-        .boxed()
+        on_thread(move |sender| table.select(&context, sender))
     }
 
     fn size(&self) -> Option<u64> {
@@ -174,10 +163,8 @@ impl Source for Table {
     }
 
     fn fingerprint(&self) -> String {
-        let version = State::read_only(&self.path)
-            .and_then(|c| Ok(c.pragma_query_value(None, "data_version", |r| r.get::<_, i64>(0))?));
-        let modified = std::fs::metadata(&self.path).and_then(|m| m.modified());
-        format!("{}{}{version:?}{modified:?}", self.path.display(), self.table)
+        // The pipeline itself may write this database: a change in it says nothing.
+        format!("{} {}", self.path.display(), self.table)
     }
 
     fn describe(&self) -> String {

@@ -15,6 +15,6 @@ pub use family::Family;
 pub(crate) use family::kinds;
 pub use located::{Located, LocatedMap, Mark};
 pub use suggest::{did_you_mean, list};
-pub use text::{Scope, Secret, Text};
+pub use text::{Scope, Secret, Text, tidy};
 pub use units::Share;
 pub use vars::{Value, VarDecl, VarType};

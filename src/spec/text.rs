@@ -78,7 +78,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Drops `.` and resolves `..` by name, without touching the file system.
-fn tidy(path: &Path) -> PathBuf {
+pub fn tidy(path: &Path) -> PathBuf {
     use std::path::Component;
     let mut tidied = PathBuf::new();
     for part in path.components() {

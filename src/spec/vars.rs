@@ -81,6 +81,19 @@ impl VarType {
         .ok_or_else(|| format!("`{text}` is not {}", self.example()))
     }
 
+    /// Returns some value of this type, to plan with while none is given.
+    pub fn stand_in(self) -> Value {
+        match self {
+            Self::String | Self::Path => Value::String(String::new()),
+            Self::Int => Value::Int(0),
+            Self::Float => Value::Float(0.0),
+            Self::Bool => Value::Bool(false),
+            Self::Date => Value::Date(Date::constant(1970, 1, 1)),
+            Self::Timestamp => Value::Timestamp(Timestamp::UNIX_EPOCH),
+            Self::Interval => Value::Interval("0 days".to_owned()),
+        }
+    }
+
     fn example(self) -> &'static str {
         match self {
             Self::String => "text",

@@ -20,7 +20,7 @@ pub enum Status {
     Done,
     /// It failed; nothing of it is visible.
     Failed,
-    /// Its process died before it was committed; nothing of it is visible.
+    /// It was stopped, or its process died, before it was committed; nothing of it is visible.
     Interrupted,
 }
 
@@ -117,20 +117,20 @@ impl State {
         Ok(())
     }
 
-    /// Ends a run that was not committed.
+    /// Ends a run that was not committed; `false` when it was, and stays as it is.
     pub fn abandon(
         &mut self,
         run_id: &str,
         status: Status,
         at: Timestamp,
         error: Option<&str>,
-    ) -> Result<()> {
-        self.connection.execute(
+    ) -> Result<bool> {
+        let n_ended = self.connection.execute(
             "UPDATE engine_runs SET status = ?2, ended_at = ?3, error = ?4
              WHERE run_id = ?1 AND status = 'running'",
             params![run_id, status.word(), at.to_string(), error],
         )?;
-        Ok(())
+        Ok(n_ended == 1)
     }
 
     /// Notes that one output of a committed run is visible, and what the table made of it.

@@ -122,6 +122,16 @@ fn what_is_gone_is_not_brought_back_by_an_older_input() -> Result<()> {
 }
 
 #[test]
+fn an_older_whole_adds_nothing() -> Result<()> {
+    let mut bench = Bench::new(TableWrite::Upsert, Missing::MarkGone)?;
+    bench.run(&[("a", 1, "2026-02-01")])?;
+    let january = [("a", 1, "2026-01-01"), ("dissolved", 1, "2026-01-01")];
+    assert_eq!(bench.run(&january)?, merged(0, 0, 0, 2, 0));
+    assert_eq!(bench.table(ALL)?, ["a 1 2026-02-01"]);
+    Ok(())
+}
+
+#[test]
 fn rows_newer_than_the_input_are_not_gone_and_an_empty_input_marks_none() -> Result<()> {
     let mut bench = Bench::new(TableWrite::Upsert, Missing::Delete)?;
     bench.run(&[("a", 1, "2026-01-01"), ("stream", 1, "2026-02-15T09:00:00Z")])?;
