@@ -12,7 +12,7 @@ pub const POINTS: &[&str] = &[
     "source.batch",
     "land.written",
     "stage.announced",
-    "stage.parquet.row_group",
+    "stage.parquet.batch",
     "stage.parquet.closed",
     "stage.csv.closed",
     "stage.table.batch",

@@ -129,7 +129,7 @@ fn a_node_that_several_read_is_computed_once() {
     let project = project(
         "transforms:
   old: { from: companies, filter: born < date '2010-01-01' }
-  pairs: { sql: select a.number as one, b.number as other from old a join old b on a.number < b.number }
+  pairs: { sql: \"select a.number as one, b.number as other from old a join old b on a.number < b.number\" }
   names: { from: old, select: [number, \"lower(name) as name\"] }
 sinks:
   rows: { from: old, csv: { path: ./rows.csv }, write: replace }
@@ -213,7 +213,7 @@ sinks:
 fn partitions_become_folders_and_replacing_leaves_nothing_of_the_old_ones() {
     let project = project(
         "transforms:
-  years: { from: companies, select: [number, date_part('year', born) as year] }
+  years: { from: companies, select: [number, \"date_part('year', born) as year\"] }
 sinks:
   by_year: { from: years, parquet: { path: ./by_year, partition_by: [year] }, write: replace }
 ",
@@ -331,7 +331,10 @@ fn shipped_pipelines_check_and_run_on_a_made_up_register() {
     let project = Project::new();
     for file in ["pipelines/strike_off_bulk.yaml", "examples/quickstart/quickstart.yaml"] {
         let text = std::fs::read_to_string(root.join(file)).expect("a shipped pipeline");
-        project.write(file.rsplit('/').next().expect("a name"), text);
+        project.write(
+            file.rsplit('/').next().expect("a name"),
+            text.replace("./out", &format!("./{}", file.len())),
+        );
     }
     let said = project.pipeline(&["check", "."]);
     assert_eq!(said.code, Some(0), "{}", said.err);
@@ -341,10 +344,82 @@ fn shipped_pipelines_check_and_run_on_a_made_up_register() {
     let report = project.run(&["strike_off_bulk.yaml", "--var", &file]);
     let leads = node(&report, "leads")["rows_out"].as_u64().expect("a count");
     assert!(leads > 100, "{leads}");
-    assert_eq!(project.query("select count(*) from lead_files"), [leads.to_string()]);
-    assert_eq!(
-        project.query("select count(*) from lead_table where score between 0 and 100"),
-        [leads.to_string()]
+    let table = "strike_off_bulk.lead_table";
+    let count = |sql: &str| project.query(&format!("select count(*) from {sql}"));
+    assert_eq!(count("strike_off_bulk.lead_files"), [leads.to_string()]);
+    assert_eq!(count(&format!("{table} where score between 0 and 100")), [leads.to_string()]);
+    assert_eq!(count(&format!("{table} where score_reasons is null")), ["0"]);
+}
+
+#[test]
+fn standard_input_is_read_once_and_whole() {
+    use std::io::Write as _;
+
+    let project = Project::new();
+    project.write(
+        "p.yaml",
+        "version: 1
+name: p
+sources: { piped: { csv: { path: \"-\" } } }
+sinks: { out: { from: piped, csv: { path: ./out.csv }, write: replace } }
+",
     );
-    assert_eq!(project.query("select count(*) from lead_table where score_reasons is null"), ["0"]);
+    let mut command = project.command(&["run", "p.yaml"]);
+    command.stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("a run");
+    let rows: Vec<String> = (0..100_000).map(|n| format!("{n},row {n}")).collect();
+    let mut input = child.stdin.take().expect("standard input");
+    input.write_all(format!("id,name\n{}\n", rows.join("\n")).as_bytes()).expect("a reader");
+    drop(input);
+    assert!(child.wait().expect("an end").success());
+    assert_eq!(project.query("select count(*), max(name) from out"), ["100000,row 99999"]);
+}
+
+#[test]
+fn a_source_that_one_query_reads_twice_is_read_once() {
+    let project = Project::new();
+    project.write("n.csv", "n\n1\n2\n3\n");
+    for (name, sql) in [
+        ("self_join", "select a.n from src a join src b on a.n = b.n"),
+        ("subquery", "select n from src where n >= (select min(n) from src)"),
+        ("clause", "with c as (select n from src) select c.n from c join c d on c.n = d.n"),
+        ("both", "select s.n from src s join view v on v.n = s.n"),
+    ] {
+        project.write(
+            "p.yaml",
+            format!(
+                "version: 1
+name: p
+sources: {{ src: {{ csv: {{ path: ./n.csv }} }} }}
+transforms:
+  view: {{ sql: select n from src }}
+  t: {{ sql: \"{sql}\" }}
+sinks:
+  {name}: {{ from: t, csv: {{ path: ./{name}.csv }}, write: replace }}
+  v: {{ from: view, csv: {{ path: ./v.csv }}, write: replace }}
+"
+            ),
+        );
+        let report = project.run(&["p.yaml"]);
+        assert_eq!(node(&report, "src")["rows_out"], 3, "{name}");
+        assert_eq!(node(&report, name)["rows_out"], 3, "{name}");
+    }
+}
+
+#[test]
+fn parts_of_different_months_are_refused() {
+    let project = Project::new();
+    project.snapshot("BasicCompanyData-2026-10-01.csv", 100, "2026-10-01");
+    project.snapshot("BasicCompanyData-2026-11-01.csv", 100, "2026-11-01");
+    project.write(
+        "p.yaml",
+        "version: 1
+name: p
+sources: { r: { companies_house_bulk: { file: ./Basic*.csv } } }
+sinks: { out: { from: r, csv: { path: ./out.csv }, write: replace } }
+",
+    );
+    let said = project.pipeline(&["run", "p.yaml"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("files of several snapshots"), "{}", said.err);
 }

@@ -7,46 +7,46 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// A folder in which a test runs pipelines.
-pub struct Project {
+pub(crate) struct Project {
     folder: tempfile::TempDir,
 }
 
 /// What a command said.
-pub struct Said {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Project {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
         std::fs::write(&path, text).expect("a file");
         path
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline"));
         command.args(arguments).current_dir(self.folder.path()).env("NO_COLOR", "1");
         command.env_remove("PIPELINE_FAILPOINT").env_remove("RUST_LOG");
         command
     }
 
-    pub fn pipeline(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn pipeline(&self, arguments: &[&str]) -> Said {
         said(self.command(arguments).output().expect("the command starts"))
     }
 
     /// Runs a pipeline that must succeed; returns its report.
-    pub fn run(&self, arguments: &[&str]) -> serde_json::Value {
+    pub(crate) fn run(&self, arguments: &[&str]) -> serde_json::Value {
         let mut all = vec!["run", "--format", "json"];
         all.extend(arguments);
         let said = self.pipeline(&all);
@@ -55,14 +55,14 @@ impl Project {
     }
 
     /// Asks a query; returns the lines of the answer without the header.
-    pub fn query(&self, sql: &str) -> Vec<String> {
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
         let said = self.pipeline(&["query", sql, "--format", "csv"]);
         assert_eq!(said.code, Some(0), "{sql}: {}", said.err);
         said.out.lines().skip(1).map(str::to_owned).collect()
     }
 
     /// Returns the files below a folder, relative to it, in the order of their names.
-    pub fn files(&self, folder: &str) -> Vec<String> {
+    pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let root = self.path(folder);
         let mut files = Vec::new();
         collect(&root, &mut files);
@@ -75,7 +75,7 @@ impl Project {
     }
 
     /// Makes a register of companies.
-    pub fn snapshot(&self, name: &str, rows: u64, date: &str) -> PathBuf {
+    pub(crate) fn snapshot(&self, name: &str, rows: u64, date: &str) -> PathBuf {
         let rows = rows.to_string();
         let arguments =
             ["sandbox", "snapshot", "--rows", &rows, "--date", date, "--broken", "--out", name];
@@ -85,7 +85,7 @@ impl Project {
     }
 }
 
-pub fn said(output: Output) -> Said {
+pub(crate) fn said(output: Output) -> Said {
     Said {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).expect("text"),
@@ -104,7 +104,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 /// Reads all Parquet files of a folder, in the order of their names.
-pub fn parquet(folder: &Path) -> Vec<RecordBatch> {
+pub(crate) fn parquet(folder: &Path) -> Vec<RecordBatch> {
     let mut files = Vec::new();
     collect(folder, &mut files);
     files.sort();
@@ -118,7 +118,7 @@ pub fn parquet(folder: &Path) -> Vec<RecordBatch> {
 }
 
 /// Returns the node of a report.
-pub fn node<'a>(report: &'a serde_json::Value, id: &str) -> &'a serde_json::Value {
+pub(crate) fn node<'a>(report: &'a serde_json::Value, id: &str) -> &'a serde_json::Value {
     let nodes = report["nodes"].as_array().expect("nodes");
     nodes.iter().find(|node| node["node"] == id).unwrap_or_else(|| panic!("no node {id}"))
 }

@@ -45,12 +45,13 @@ fn block(file: &str, at: Mark, from: &str, line: usize) -> Option<Option<(usize,
     };
     let (sign, header_line) = match from.chars().next() {
         Some(sign @ ('|' | '>')) => (sign, at.line),
-        _ if at.line >= 2 => {
-            let above = file.lines().nth(at.line - 2)?;
+        _ => {
+            let lines: Vec<&str> = file.lines().take(at.line - 1).collect();
+            let number = lines.iter().rposition(|line| !line.trim().is_empty())?;
+            let above = lines[number];
             let is_header = above.contains(": |") || above.contains(": >") || above.contains("- |");
-            (header(above).filter(|_| is_header)?, at.line - 1)
+            (header(above).filter(|_| is_header)?, number + 1)
         }
-        _ => return None,
     };
     if sign == '>' {
         return Some(None);
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn points_at_the_whole_text_where_yaml_changed_it() {
-        assert_eq!(found("sql: >\n  select x,\n  y\n", 1, 11).0, 1);
+        assert_eq!(found("sql: >\n  select x,\n  y\n", 1, 11).0, 2);
         assert_eq!(found("sql: 'it''s'\n", 1, 4), (1, 6));
     }
 }

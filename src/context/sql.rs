@@ -176,7 +176,7 @@ impl Sql {
             match next.token {
                 sqlparser::tokenizer::Token::EOF => Ok(tree),
                 other => Err(ParserError::ParserError(format!(
-                    "unexpected `{other}` at {}",
+                    "unexpected `{other}`{}",
                     next.span.start
                 ))),
             }
@@ -292,7 +292,15 @@ impl Sql {
             Some(diagnostic) => diagnostic.message.clone(),
             None => root.strip_backtrace(),
         };
-        self.named(message, at, span.is_some(), origin)
+        let fault = self.named(message, at, span.is_some(), origin);
+        let more = error.diagnostic().map(|diagnostic| {
+            let notes = diagnostic.notes.iter().map(|note| note.message.as_str());
+            notes.chain(diagnostic.helps.iter().map(|help| help.message.as_str())).collect()
+        });
+        match more.unwrap_or_else(Vec::new).as_slice() {
+            [] => fault,
+            more => fault.help(more.join("; ")),
+        }
     }
 
     /// Gives known mistakes their code, their place and a suggestion.

@@ -62,7 +62,7 @@ pub async fn check(
     options: Options,
 ) -> (Option<Checked>, Vec<Diagnostic>) {
     let (file, mut found) = file::parse(text);
-    let Some(file) = file else { return (None, found) };
+    let Some(mut file) = file else { return (None, found) };
     let folder = tidy(path.parent().unwrap_or(Path::new("")));
     let scope = scope(&file, &options, folder, &mut found);
     check_name(&file, &mut found);
@@ -72,14 +72,17 @@ pub async fn check(
     let started_at = options.clock.now();
     let sql = Sql::new(super::plan::session(), parameters, Arc::clone(&text));
     let edges = edges(&file, &sql, &mut found);
-    let order = graph::order(&edges, &mut found);
-    let is_circular = found.iter().any(|fault| fault.code == Code::Cycle);
-    check_unused(&file, &edges, &mut found);
+    let (order, circular) = graph::order(&edges, &mut found);
+    // What is wrong with nodes of a circle follows from the circle.
+    file.broken.extend(circular);
     let state = state(&file, &scope, &mut found);
-    let (Some(state), false) = (state, is_circular) else { return (None, found) };
+    let Some(state) = state else { return (None, found) };
     let surroundings = (&scope, &options, state.as_path());
     let plan = Plan::new(&file, &order, &edges, surroundings, sql, &mut found).await;
     let is_broken = found.iter().any(|fault| fault.severity == Severity::Error);
+    if !is_broken {
+        check_unused(&file, &edges, &mut found);
+    }
     let (Some(plan), false) = (plan, is_broken) else { return (None, found) };
     let values = scope.vars.iter().map(|(name, value)| {
         let value = value.as_ref().map(|v| v.to_string().into());
@@ -286,12 +289,12 @@ fn check_unused(file: &File, edges: &Edges, found: &mut Vec<Diagnostic>) {
     let sources = file.sources.iter().map(|node| (&node.id, "source"));
     let transforms = file.transforms.iter().map(|node| (&node.id, "transform"));
     for (id, family) in sources.chain(transforms) {
-        if !used.contains(id.as_str()) && file.broken.is_empty() {
+        if !used.contains(id.as_str()) {
             let message = format!("nothing reads the {family} `{}`", id.value);
             found.push(Diagnostic::warning(Code::Unused, message, id.at));
         }
     }
-    if file.sinks.is_empty() && file.broken.is_empty() {
+    if file.sinks.is_empty() {
         let message = "the pipeline has no sink: its rows go nowhere";
         found.push(Diagnostic::warning(Code::Unused, message, file.name.at));
     }

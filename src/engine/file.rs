@@ -166,7 +166,10 @@ pub(super) fn parse(text: &str) -> (Option<File>, Vec<Diagnostic>) {
             }
             Err(error) => {
                 let is_new = !at.is_empty() && skip.insert(at);
-                found.push(fault(&error, text));
+                let fault = fault(&error, text);
+                if !found.contains(&fault) {
+                    found.push(fault);
+                }
                 if !is_new {
                     return (None, found);
                 }
@@ -528,6 +531,8 @@ fn fault(error: &YamlError, text: &str) -> Diagnostic {
             let code = match other {
                 YamlError::SerdeInvalidType { .. }
                 | YamlError::SerdeInvalidValue { .. }
+                | YamlError::InvalidBooleanStrict { .. }
+                | YamlError::InvalidScalar { .. }
                 | YamlError::Unexpected { .. }
                 | YamlError::Message { .. } => Code::WrongType,
                 _ => Code::Syntax,

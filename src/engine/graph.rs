@@ -1,6 +1,6 @@
 //! Nodes and what feeds them: an order in which each comes after its inputs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::spec::{Code, Diagnostic, Located};
 
@@ -12,14 +12,20 @@ pub(super) fn node_of(input: &str) -> &str {
     input.split_once('.').map_or(input, |(node, _)| node)
 }
 
-/// Sorts the nodes so that each comes after those that feed it; notes each circle once.
-pub(super) fn order(edges: &Edges, found: &mut Vec<Diagnostic>) -> Vec<String> {
-    let mut sorted = Vec::new();
-    let mut states: BTreeMap<&str, State> = BTreeMap::new();
+/// Sorts the nodes so that each comes after those that feed it; notes each circle once. Returns
+/// also the nodes of circles.
+pub(super) fn order(edges: &Edges, found: &mut Vec<Diagnostic>) -> (Vec<String>, BTreeSet<String>) {
+    let mut walk = Walk {
+        edges,
+        states: BTreeMap::new(),
+        sorted: Vec::new(),
+        circular: BTreeSet::new(),
+        found,
+    };
     for id in edges.keys() {
-        visit(id, edges, &mut Vec::new(), &mut states, &mut sorted, found);
+        walk.visit(id, &mut Vec::new());
     }
-    sorted
+    (walk.sorted, walk.circular)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -28,35 +34,39 @@ enum State {
     Done,
 }
 
-fn visit<'a>(
-    id: &'a str,
+struct Walk<'a, 'f> {
     edges: &'a Edges,
-    path: &mut Vec<&'a str>,
-    states: &mut BTreeMap<&'a str, State>,
-    sorted: &mut Vec<String>,
-    found: &mut Vec<Diagnostic>,
-) {
-    if states.get(id) == Some(&State::Done) {
-        return;
-    }
-    states.insert(id, State::Open);
-    path.push(id);
-    for input in edges.get(id).into_iter().flatten() {
-        let feeding = node_of(input);
-        if states.get(feeding) == Some(&State::Open) {
-            let start = path.iter().position(|&node| node == feeding).unwrap_or(0);
-            let mut circle: Vec<&str> = path[start..].to_vec();
-            circle.push(feeding);
-            circle.reverse();
-            let message = format!("nodes feed each other in a circle: {}", circle.join(" → "));
-            found.push(Diagnostic::error(Code::Cycle, message, input.at));
-        } else if let Some((feeding, _)) = edges.get_key_value(feeding) {
-            visit(feeding, edges, path, states, sorted, found);
+    states: BTreeMap<&'a str, State>,
+    sorted: Vec<String>,
+    circular: BTreeSet<String>,
+    found: &'f mut Vec<Diagnostic>,
+}
+
+impl<'a> Walk<'a, '_> {
+    fn visit(&mut self, id: &'a str, path: &mut Vec<&'a str>) {
+        if self.states.get(id) == Some(&State::Done) {
+            return;
         }
+        self.states.insert(id, State::Open);
+        path.push(id);
+        for input in self.edges.get(id).into_iter().flatten() {
+            let feeding = node_of(input);
+            if self.states.get(feeding) == Some(&State::Open) {
+                let start = path.iter().position(|&node| node == feeding).unwrap_or(0);
+                let mut circle: Vec<&str> = path[start..].to_vec();
+                self.circular.extend(circle.iter().map(|&node| node.to_owned()));
+                circle.push(feeding);
+                circle.reverse();
+                let message = format!("nodes feed each other in a circle: {}", circle.join(" → "));
+                self.found.push(Diagnostic::error(Code::Cycle, message, input.at));
+            } else if let Some((feeding, _)) = self.edges.get_key_value(feeding) {
+                self.visit(feeding, path);
+            }
+        }
+        path.pop();
+        self.states.insert(id, State::Done);
+        self.sorted.push(id.to_owned());
     }
-    path.pop();
-    states.insert(id, State::Done);
-    sorted.push(id.to_owned());
 }
 
 #[cfg(test)]
@@ -71,7 +81,7 @@ mod tests {
             .map(|(id, from)| ((*id).to_owned(), from.iter().map(located).collect()))
             .collect();
         let mut found = Vec::new();
-        let order = order(&edges, &mut found);
+        let (order, _) = order(&edges, &mut found);
         (order, found.into_iter().map(|fault| fault.message).collect())
     }
 

@@ -150,6 +150,8 @@ impl Plan {
         for id in order {
             if let Some(node) = file.sources.iter().find(|node| node.id.value == *id) {
                 planning.source(node, found);
+            } else if file.broken.contains(id) {
+                continue;
             } else if let Some(node) = file.transforms.iter().find(|node| node.id.value == *id) {
                 planning.transform(node, edges, found).await;
             }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::MemorySchemaProvider;
-use datafusion::common::TableReference;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::TableProvider;
 use datafusion::functions::core::expr_fn::nullif;
@@ -15,7 +14,8 @@ use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionContext};
 use super::check::{self, Options};
 use super::operator::{Rows, Table};
 use super::{file, plan};
-use crate::error::{Error, Result};
+use crate::context::reference;
+use crate::error::Result;
 use crate::sinks::{NULL_PARTITION, Target};
 use crate::sources::{self, OnBadRow, Source as _};
 use crate::spec::{Diagnostic, tidy};
@@ -38,6 +38,8 @@ pub fn pipelines_in(folder: &Path) -> Vec<PathBuf> {
 /// Where a pipeline writes.
 #[derive(Clone, Debug)]
 pub struct Outputs {
+    /// Name of the pipeline.
+    pub name: String,
     /// The state file.
     pub state: PathBuf,
     /// The sinks, and what each writes.
@@ -57,19 +59,31 @@ pub fn outputs(text: &str, path: &Path, options: &Options) -> (Option<Outputs>, 
         }
     }
     let state = check::state(&file, &scope, &mut found);
-    (state.map(|state| Outputs { state, sinks }), found)
+    let name = file.name.value.clone();
+    (state.map(|state| Outputs { name, state, sinks }), found)
 }
 
-/// Opens what the sinks of pipelines wrote as tables named after the sinks, files by their path,
-/// and the states as `engine.runs` and its like. Returns also the names of the tables.
+/// Opens what the sinks of pipelines wrote as tables named after the sinks (`pipeline.sink` when
+/// several pipelines have a sink of that name), files by their path, and the states as
+/// `engine.runs` and its like. Returns also the names of the tables.
 pub async fn open_tables(pipelines: &[Outputs]) -> Result<(SessionContext, Vec<String>)> {
     let session = plan::session().enable_url_table();
     let mut names = Vec::new();
+    let mut ids: Vec<&String> = pipelines.iter().flat_map(|p| &p.sinks).map(|(id, _)| id).collect();
+    ids.sort();
     for pipeline in pipelines {
         for (id, target) in &pipeline.sinks {
-            if open_sink(&session, id, target, &pipeline.state).await? {
-                names.push(id.clone());
-            }
+            let Some(table) = open_sink(&session, target, &pipeline.state).await? else { continue };
+            let is_only = ids.iter().filter(|other| **other == id).count() == 1;
+            let name = match is_only {
+                true => id.clone(),
+                false => {
+                    add_schema(&session, &pipeline.name)?;
+                    format!("{}.{id}", pipeline.name)
+                }
+            };
+            session.register_table(reference(&name), table)?;
+            names.push(name);
         }
     }
     let mut states: Vec<&PathBuf> = pipelines.iter().map(|pipeline| &pipeline.state).collect();
@@ -80,46 +94,37 @@ pub async fn open_tables(pipelines: &[Outputs]) -> Result<(SessionContext, Vec<S
     Ok((session, names))
 }
 
-/// Opens one sink's output under its id; `false` when there is none yet.
+fn add_schema(session: &SessionContext, name: &str) -> Result<()> {
+    if let Some(catalog) = session.catalog("datafusion").filter(|c| c.schema(name).is_none()) {
+        catalog.register_schema(name, Arc::new(MemorySchemaProvider::new()))?;
+    }
+    Ok(())
+}
+
+/// Opens what one sink wrote; `None` when there is nothing yet.
 async fn open_sink(
     session: &SessionContext,
-    id: &str,
     target: &Target,
     state: &Path,
-) -> Result<bool> {
-    let reference = TableReference::bare(id);
-    if session.table_exist(reference.clone())? {
-        return Err(Error::user(format!(
-            "two pipelines have a sink `{id}`; name the pipeline files with `--file`"
-        )));
-    }
+) -> Result<Option<Arc<dyn TableProvider>>> {
     match target {
-        Target::Parquet { folder, partition_by } => {
-            if !folder.is_dir() {
-                return Ok(false);
-            }
+        Target::Parquet { folder, partition_by } if folder.is_dir() => {
             let columns = partition_by.iter().map(|name| (name.clone(), DataType::Utf8View));
             let options = ParquetReadOptions::default().table_partition_cols(columns.collect());
             let rows = session.read_parquet(&*folder.to_string_lossy(), options).await?;
-            session.register_table(reference, with_nulls(rows, partition_by)?.into_view())?;
+            Ok(Some(with_nulls(rows, partition_by)?.into_view()))
         }
-        Target::Csv { file } => {
-            if !file.is_file() {
-                return Ok(false);
-            }
+        Target::Csv { file } if file.is_file() => {
             let options = CsvReadOptions::new().newlines_in_values(true);
-            session.register_csv(reference, file.to_string_lossy(), options).await?;
+            let rows = session.read_csv(&*file.to_string_lossy(), options).await?;
+            Ok(Some(rows.into_view()))
         }
         Target::Table { database, table } => {
             let database = database.as_deref().unwrap_or(state);
-            if !database.is_file() {
-                return Ok(false);
-            }
-            let Some(table) = table_of(database, table)? else { return Ok(false) };
-            session.register_table(reference, table)?;
+            if database.is_file() { table_of(database, table) } else { Ok(None) }
         }
+        _ => Ok(None),
     }
-    Ok(true)
 }
 
 /// Turns the folder name that stands for null back into null.
@@ -138,10 +143,9 @@ fn with_nulls(rows: DataFrame, partition_by: &[String]) -> Result<DataFrame> {
 /// Opens the tables of all states as `engine.*`, one after the other.
 fn open_states(session: &SessionContext, states: &[&PathBuf]) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    let Some(catalog) = session.catalog("datafusion").filter(|_| !states.is_empty()) else {
-        return Ok(names);
-    };
-    catalog.register_schema("engine", Arc::new(MemorySchemaProvider::new()))?;
+    if !states.is_empty() {
+        add_schema(session, "engine")?;
+    }
     for name in state::TABLES {
         let mut all: Option<DataFrame> = None;
         for path in states {
@@ -153,8 +157,9 @@ fn open_states(session: &SessionContext, states: &[&PathBuf]) -> Result<Vec<Stri
             });
         }
         if let Some(all) = all {
-            session.register_table(TableReference::partial("engine", *name), all.into_view())?;
-            names.push(format!("engine.{name}"));
+            let name = format!("engine.{name}");
+            session.register_table(reference(&name), all.into_view())?;
+            names.push(name);
         }
     }
     Ok(names)

@@ -265,13 +265,9 @@ impl<'a> Writers<'a> {
             self.open.insert(folder.clone(), (writer, 0));
         }
         let Some((writer, n_rows)) = self.open.get_mut(&folder) else { return Ok(()) };
-        let n_groups = writer.flushed_row_groups().len();
         writer.write(rows).map_err(|e| cannot_write(&self.staged.join(&folder), e))?;
         *n_rows += rows.num_rows() as u64;
-        if writer.flushed_row_groups().len() > n_groups {
-            failpoint::pass("stage.parquet.row_group")?;
-        }
-        Ok(())
+        failpoint::pass("stage.parquet.batch")
     }
 
     fn create(&self, folder: &Path) -> Result<ArrowWriter<Hashing>> {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::context::BuildContext;
 use crate::spec::{Code, Diagnostic, Located, LocatedMap, Mark, Share, did_you_mean, list};
-use crate::table::{Column, ColumnType};
+use crate::table::{Column, ColumnType, is_date_format};
 
 /// The contract of a source.
 ///
@@ -103,7 +103,13 @@ impl Contract {
         column.kind = said.kind.unwrap_or(column.kind);
         column.required |= said.required;
         if let Some(format) = &said.format {
-            column.format = Some(format.value.clone());
+            if is_date_format(format) {
+                column.format = Some(format.value.clone());
+            } else {
+                let message = format!("`{}` is not a date format", format.value);
+                let fault = Diagnostic::error(Code::BadValue, message, format.at);
+                context.found.push(fault.help("write it with `dd`, `mm`, `yyyy`: `dd/mm/yyyy`"));
+            }
         }
         let pattern = said.matches.as_ref().and_then(|pattern| match regex::Regex::new(pattern) {
             Ok(regex) => Some(regex),
