@@ -1,5 +1,12 @@
 //! The one integration-test binary: it runs the `pipeline` command as a user does.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and prints what it counted"
+)]
+
 mod bulk;
 mod crash;
 mod mistakes;

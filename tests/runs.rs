@@ -143,7 +143,7 @@ sinks:
     assert_eq!(node(&report, "pairs_out")["rows_out"], 3);
     assert_eq!(
         project.query("select number || coalesce(name, '?') from names_out order by 1"),
-        ["90000001old bakery ltd", "90000003?", "90000005'+plus ltd"].map(|r| r.replace('\'', "'"))
+        ["90000001old bakery ltd", "90000003?", "90000005'+plus ltd"]
     );
 }
 

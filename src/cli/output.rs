@@ -82,7 +82,7 @@ impl RowsOut {
             }
             Format::Table => {
                 let n_rows = self.n_rows;
-                print(&format!("{}\n", self.as_table()?));
+                print(&format!("{}\n", self.into_table()?));
                 print(&format!("{n_rows} row{}\n", if n_rows == 1 { "" } else { "s" }));
             }
         }
@@ -105,7 +105,7 @@ impl RowsOut {
         writer.flush().map_err(|e| Error::internal("rows cannot be shown").because(e))
     }
 
-    fn as_table(self) -> Result<Table> {
+    fn into_table(self) -> Result<Table> {
         let mut table = Table::new();
         table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
         table.set_header(self.schema.fields().iter().map(|field| printable(field.name())));

@@ -293,11 +293,14 @@ impl Sql {
             None => root.strip_backtrace(),
         };
         let fault = self.named(message, at, span.is_some(), origin);
-        let more = error.diagnostic().map(|diagnostic| {
+        if fault.code != Code::SqlPlan {
+            return fault;
+        }
+        let more: Option<Vec<&str>> = error.diagnostic().map(|diagnostic| {
             let notes = diagnostic.notes.iter().map(|note| note.message.as_str());
             notes.chain(diagnostic.helps.iter().map(|help| help.message.as_str())).collect()
         });
-        match more.unwrap_or_else(Vec::new).as_slice() {
+        match more.unwrap_or_default().as_slice() {
             [] => fault,
             more => fault.help(more.join("; ")),
         }

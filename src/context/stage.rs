@@ -65,8 +65,8 @@ pub struct Batches {
 type Batch = datafusion::arrow::record_batch::RecordBatch;
 
 impl Batches {
-    /// Waits for the next batch; `None` after the last.
-    pub fn next(&mut self) -> Result<Option<Batch>> {
+    /// Waits for the next batch and takes it; `None` after the last.
+    pub fn take(&mut self) -> Result<Option<Batch>> {
         match self.receiver.blocking_recv() {
             Some(Some(Ok(batch))) => Ok(Some(batch)),
             Some(Some(Err(error))) => Err(error.into()),

@@ -79,7 +79,7 @@ pub(super) enum Rows {
 /// Landed rows of a node, or the rejected ones of a tally.
 pub(super) enum LandedRows {
     /// Of a node.
-    Node(Landed),
+    Node(Box<Landed>),
     /// Of the port `.rejected`.
     Rejects(Arc<Tally>),
 }

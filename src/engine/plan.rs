@@ -356,7 +356,7 @@ impl Planning<'_> {
     fn land(&mut self, id: &str, rows: DataFrame) -> Result<(), DataFusionError> {
         let schema = Arc::clone(rows.schema().inner());
         let landed = Landed::new(Arc::clone(&schema), id, Arc::clone(&self.folder));
-        let landed = Arc::new(LandedRows::Node(landed));
+        let landed = Arc::new(LandedRows::Node(Box::new(landed)));
         let into = Into::Landed(Arc::clone(&landed));
         self.stages.push(Stage { name: id.to_owned(), rows, into });
         let table = Table::new(schema, Rows::Landed { node: id.to_owned(), landed });

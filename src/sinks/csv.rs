@@ -82,7 +82,7 @@ impl Sink for CsvSink {
                 .write_record(header.iter().map(|name| safe(name, is_raw).into_owned()))
                 .map_err(failed)?;
             let mut rows = 0;
-            while let Some(batch) = batches.next()? {
+            while let Some(batch) = batches.take()? {
                 write(&batch, is_raw, &mut writer).map_err(failed)?;
                 rows += batch.num_rows() as u64;
             }

@@ -105,7 +105,7 @@ impl Sink for ParquetSink {
             fs::create_dir(&staged).map_err(|e| Error::io(&staged, e))?;
             let mut writers = Writers::new(&schema, &partition_by, &staged, &context.run_id)?;
             let mut rows = 0;
-            while let Some(batch) = batches.next()? {
+            while let Some(batch) = batches.take()? {
                 writers.write(&batch)?;
                 rows += batch.num_rows() as u64;
             }

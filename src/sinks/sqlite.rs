@@ -108,7 +108,7 @@ impl Sink for SqliteSink {
         let work = move |context: &StageContext, batches: &mut Batches| {
             let mut staging = Staging::create(&merge)?;
             let mut rows = 0;
-            while let Some(batch) = batches.next()? {
+            while let Some(batch) = batches.take()? {
                 staging.insert(&merge, &batch)?;
                 rows += batch.num_rows() as u64;
                 failpoint::pass("stage.table.batch")?;
