@@ -16,6 +16,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::table::compact;
 
 /// Bytes of rows that stay in memory; more of them go to a file.
 const MOST_IN_MEMORY: usize = 32 << 20;
@@ -47,7 +48,8 @@ impl Landed {
     }
 
     /// Adds rows.
-    pub(super) fn push(&self, batch: RecordBatch) -> Result<()> {
+    pub(super) fn push(&self, batch: &RecordBatch) -> Result<()> {
+        let batch = compact(batch);
         let mut rows = lock(&self.rows);
         rows.bytes += batch.get_array_memory_size();
         if rows.file.is_none() && rows.bytes > MOST_IN_MEMORY {
@@ -174,7 +176,7 @@ impl Tally {
         }
         self.touch();
         match &self.rejects {
-            Some(rejects) => rejects.push(rows),
+            Some(rejects) => rejects.push(&rows),
             None => Ok(()),
         }
     }

@@ -227,7 +227,7 @@ impl Run {
             (Into::Landed(landed), _) => {
                 if let LandedRows::Node(landed) = landed.as_ref() {
                     while let Some(batch) = rows.next().await {
-                        landed.push(batch?)?;
+                        landed.push(&batch?)?;
                     }
                     landed.close()?;
                 }
