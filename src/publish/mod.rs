@@ -1,6 +1,6 @@
 //! What a sink has staged, and how it becomes visible: every action can be repeated after a crash.
 //!
-//! A sink only stages. `engine::run` commits, then publishes; after a crash it publishes again.
+//! A sink only stages. The engine commits, then publishes; after a crash it publishes again.
 
 mod files;
 mod table;

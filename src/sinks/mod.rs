@@ -1,6 +1,6 @@
 //! Where rows go. A sink is one file: its settings, their documentation, and how it stages.
 //!
-//! A sink never makes anything visible: `engine::run` publishes what it staged, after the commit.
+//! A sink never makes anything visible: the engine publishes what it staged, after the commit.
 //! To add one: a file here, a line in [`SinkKind`], a line in the changelog.
 
 mod csv;

@@ -18,7 +18,7 @@ use crate::publish::{
     Missing, Publish, Staged, TableMerge, TableWrite, quote, sync_file, sync_folder,
 };
 use crate::spec::{Code, Diagnostic, Located, Text};
-use crate::table::{Cell, cell, plain_types};
+use crate::table::{Cell, cell, plain_type, plain_types};
 
 /// Writes rows into a table, which is made if it is not there; new columns are added to it.
 ///
@@ -167,16 +167,9 @@ fn check_database(path: &Path) -> Result<()> {
 }
 
 fn sqlite_type(data_type: &DataType) -> &'static str {
-    match data_type {
-        DataType::Boolean => "INTEGER",
-        DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::UInt8
-        | DataType::UInt16
-        | DataType::UInt32 => "INTEGER",
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => "REAL",
+    match plain_type(data_type) {
+        DataType::Boolean | DataType::Int64 => "INTEGER",
+        DataType::Float64 => "REAL",
         _ => "TEXT",
     }
 }

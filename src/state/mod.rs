@@ -1,6 +1,6 @@
 //! The state file: one SQLite database that is the truth about every run.
 //!
-//! Only `engine::run` writes it. The protocol is told in `docs/architecture.md`.
+//! Only `engine::run` and `engine::commit` write it. The protocol is told in `docs/architecture.md`.
 
 mod lock;
 mod runs;

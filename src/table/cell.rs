@@ -39,7 +39,8 @@ pub fn plain_types(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
-fn plain_type(data_type: &DataType) -> DataType {
+/// Returns the type that a column gets in [`plain_types`].
+pub fn plain_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Boolean => DataType::Boolean,
         DataType::Date32 => DataType::Date32,

@@ -7,7 +7,7 @@ mod parse;
 mod schema;
 
 pub use builders::{RowBuilder, RowFault};
-pub use cell::{Cell, cell, plain_types};
+pub use cell::{Cell, cell, plain_type, plain_types};
 pub use compact::compact;
 pub use parse::{days_since_1970, is_date_format};
 pub use schema::{Column, ColumnType, TableSchema, built_in, rejected_schema, snake_case};
