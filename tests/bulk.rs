@@ -140,7 +140,7 @@ fn shown(column: &dyn Array, row: usize) -> String {
             parts.join("/")
         }
         DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
-        _ => column.as_string_view().value(row).to_owned(),
+        _ => column.as_string::<i32>().value(row).to_owned(),
     }
 }
 

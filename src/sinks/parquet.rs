@@ -11,6 +11,7 @@ use datafusion::arrow::array::{Array, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 use serde::Deserialize;
@@ -285,7 +286,11 @@ impl<'a> Writers<'a> {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP))
             .build();
-        ArrowWriter::try_new(Hashing::create(&path)?, Arc::clone(&self.schema), Some(properties))
+        // Without Arrow's own schema in the file every reader sees plain text, not text views.
+        let options =
+            ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let schema = Arc::clone(&self.schema);
+        ArrowWriter::try_new_with_options(Hashing::create(&path)?, schema, options)
             .map_err(|e| cannot_write(&path, e))
     }
 
