@@ -36,7 +36,7 @@ use crate::context::ReadContext;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::sources::{OnBadRow, Source};
-use crate::table::REASON;
+use crate::table::{REASON, compact};
 use crate::transforms::{Otherwise, Rule};
 
 /// A table whose rows come from outside the plan, or from a divided plan.
@@ -385,12 +385,14 @@ impl Divide {
         }
         let n_rejected = broken.iter().filter(|broken| broken.is_some()).count();
         self.tally.accept((batch.num_rows() - n_rejected) as u64);
+        // Compact: operators that hold rows (a sort, a join) would else be charged for the larger
+        // buffers that the rows were filtered from, and run out of memory over a fraction of it.
         if n_rejected == 0 {
-            return Ok(batch.project(&self.projection)?);
+            return Ok(compact(&batch.project(&self.projection)?));
         }
         self.reject(batch, n_columns, &broken)?;
         let kept: BooleanArray = broken.iter().map(|broken| Some(broken.is_none())).collect();
-        Ok(filter_record_batch(&batch.project(&self.projection)?, &kept)?)
+        Ok(compact(&filter_record_batch(&batch.project(&self.projection)?, &kept)?))
     }
 
     fn reject(

@@ -32,7 +32,7 @@ use crate::table;
 use crate::transforms::{Rule, TransformKind};
 
 /// Memory that operators may fill before they spill to disk.
-const MEMORY: usize = 192 << 20;
+const MEMORY: usize = 256 << 20;
 
 /// What runs: nodes in order, and the pieces of plan that make them.
 pub(super) struct Plan {

@@ -15,7 +15,7 @@ use super::check::{self, Options};
 use super::operator::{Rows, Table};
 use super::{file, plan};
 use crate::context::reference;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sinks::{NULL_PARTITION, Target};
 use crate::sources::{self, OnBadRow, Source as _};
 use crate::spec::{Diagnostic, tidy};
@@ -75,6 +75,7 @@ pub async fn open_tables(pipelines: &[Outputs]) -> Result<(SessionContext, Vec<S
         for (id, target) in &pipeline.sinks {
             let Some(table) = open_sink(&session, target, &pipeline.state).await? else { continue };
             let is_only = ids.iter().filter(|other| **other == id).count() == 1;
+            let is_again = |name: &str| session.table_exist(reference(name));
             let name = match is_only {
                 true => id.clone(),
                 false => {
@@ -82,6 +83,12 @@ pub async fn open_tables(pipelines: &[Outputs]) -> Result<(SessionContext, Vec<S
                     format!("{}.{id}", pipeline.name)
                 }
             };
+            if is_again(&name)? {
+                return Err(Error::user(format!(
+                    "two files are pipelines of the name `{}`; name one with `--file`",
+                    pipeline.name
+                )));
+            }
             session.register_table(reference(&name), table)?;
             names.push(name);
         }

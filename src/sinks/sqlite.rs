@@ -210,6 +210,10 @@ impl Staging {
     /// Checks the keys, and makes the rows durable.
     fn close(self, merge: &TableMerge) -> Result<()> {
         if merge.write == TableWrite::Upsert {
+            // The merge looks rows up by their key: without an index that takes the square of them.
+            let key: Vec<String> = merge.key.iter().map(|name| quote(name)).collect();
+            let sql = format!("CREATE INDEX staged_key ON staged ({})", key.join(", "));
+            self.connection.execute(&sql, [])?;
             self.check_keys(merge)?;
         }
         self.connection.execute_batch("COMMIT")?;

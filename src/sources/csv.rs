@@ -187,7 +187,12 @@ impl Layout<'_> {
                 return None;
             }
             match first_record(part, self.dialect) {
-                Ok(header) => headers.push(header.unwrap_or_default()),
+                Ok(Some(header)) => headers.push(header),
+                Ok(None) => {
+                    let message = format!("`{}` is empty: not even a header", part.name());
+                    context.found.push(Diagnostic::error(Code::File, message, self.at.at()));
+                    return None;
+                }
                 Err(error) => {
                     let message = error.to_string();
                     context.found.push(Diagnostic::error(Code::File, message, self.at.at()));
