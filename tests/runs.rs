@@ -261,7 +261,6 @@ name: p
 sources:
   semi: { csv: { path: ./semi/*.csv, delimiter: \";\", quote: \"'\" } }
   bare: { csv: { path: ./bare.txt, delimiter: \"\\t\", header: false } }
-  piped: { csv: { path: \"-\" } }
 sinks:
   semi_out: { from: semi, csv: { path: ./semi.csv }, write: replace }
   bare_out: { from: bare, csv: { path: ./bare.csv }, write: replace }
