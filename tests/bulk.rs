@@ -14,18 +14,8 @@ use datafusion::arrow::datatypes::{DataType, Date32Type, Int64Type};
 
 use crate::support::{Project, node, parquet};
 
-/// The pipeline of the issue, as it stands there.
-const EVERYTHING: &str = r#"version: 1
-name: everything
-vars: { file: { type: path }, out: { type: path } }
-sources:
-  register:
-    companies_house_bulk: { file: "${file}" }
-    contract: { on_bad_row: reject }
-sinks:
-  all:      { from: register,          parquet: { path: "${out}/all" },          write: replace }
-  rejected: { from: register.rejected, csv:     { path: "${out}/rejected.csv" }, write: replace }
-"#;
+/// All rows and all rejects.
+const EVERYTHING: &str = include_str!("../examples/everything/everything.yaml");
 
 /// A record that the strict reader accepts, or the line at which it refuses one.
 #[derive(Debug)]

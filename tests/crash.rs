@@ -241,7 +241,7 @@ fn kills_at_random_moments_leave_no_trace() {
         let mut command = project.command(&["run", "crash.yaml", "--var", &file]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a run");
         let moment = took.mul_f64((random() % 1000) as f64 / 950.0);
-        wait_at_most(&mut child, moment);
+        wait(moment);
         let is_killed = child.kill().is_ok() && !child.wait().expect("an end").success();
         n_interrupted += u64::from(is_killed);
         let case = format!("kill {kill} after {moment:?}");
@@ -256,11 +256,8 @@ fn kills_at_random_moments_leave_no_trace() {
     eprintln!("{n_kills} kills -9 over {rows} rows, {n_interrupted} in the run, no difference");
 }
 
-/// Waits for a child to end, or for a time to pass.
-fn wait_at_most(child: &mut std::process::Child, time: Duration) {
-    let (sender, receiver) = std::sync::mpsc::channel::<()>();
-    // Nothing is ever sent: this is a wait that the lint against sleeping knows is meant.
-    let _ = receiver.recv_timeout(time);
-    drop(sender);
-    let _ = child.try_wait();
+/// Lets a run go on for a while: a moment to kill it at is a moment of real time.
+#[expect(clippy::disallowed_methods, reason = "there is no clock to inject into a kill")]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Surroundings, output};
-use crate::engine::{self, Run, RunOptions};
+use crate::engine::{self, Run};
 use crate::error::Result;
 
 /// Show the plan of a pipeline.
@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     };
     let explained = match arguments.analyze {
         false => engine::explain(&checked).await?,
-        true => Run::new(checked, RunOptions { is_dry: true }).analyze().await?,
+        true => Run::new(checked).analyze().await?,
     };
     for (title, plan) in explained.stages {
         output::print(&format!("{title}\n"));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Format, Surroundings, output, progress};
-use crate::engine::{Run, RunOptions};
+use crate::engine::Run;
 use crate::error::{Error, Result};
 
 /// Run a pipeline once.
@@ -38,7 +38,7 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     let loaded = surroundings.load(&arguments.file, options).await?;
     surroundings.show(&loaded, false);
     let Some(checked) = loaded.checked else { return Ok(ExitCode::from(2)) };
-    let run = Run::new(checked, RunOptions { is_dry: arguments.dry_run });
+    let run = Run::new(checked);
     let progress = progress::show(run.progress(), surroundings.is_quiet);
     let report = tokio::select! {
         report = run.run(interrupted()) => report?,

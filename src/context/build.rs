@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::spec::{Code, Diagnostic, Scope, Text};
+use crate::spec::{Diagnostic, Scope, Text};
 
 /// The surroundings of a component that is being built. Building reads no more than the first
 /// lines of files that the pipeline names; mistakes are collected.
@@ -25,26 +25,19 @@ impl<'a> BuildContext<'a> {
     /// Resolves a path; notes the mistake and returns `None` when it cannot.
     pub fn path(&mut self, text: &Text) -> Option<PathBuf> {
         let resolved = text.resolve_path(self.scope);
-        self.note_or(resolved, text)
+        self.note_or(resolved)
     }
 
     /// Resolves a text; notes the mistake and returns `None` when it cannot.
     pub fn text(&mut self, text: &Text) -> Option<String> {
         let resolved = text.resolve(self.scope);
-        self.note_or(resolved, text)
+        self.note_or(resolved)
     }
 
-    fn note_or<T>(&mut self, resolved: Result<Option<T>, Diagnostic>, text: &Text) -> Option<T> {
+    fn note_or<T>(&mut self, resolved: Result<Option<T>, Diagnostic>) -> Option<T> {
         match resolved {
-            Ok(Some(value)) => Some(value),
-            Ok(None) => {
-                if self.files_must_exist {
-                    let message = "a variable has no value";
-                    let fault = Diagnostic::error(Code::UnknownVariable, message, text.at());
-                    self.found.push(fault.help("give it with `--var name=value`"));
-                }
-                None
-            }
+            // A variable without a value was noted when variables got theirs.
+            Ok(value) => value,
             Err(fault) => {
                 self.found.push(fault);
                 None

@@ -30,7 +30,7 @@ impl Run {
             }
         }
         sha.update(format!("{:?}", self.checked.options.limit));
-        sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        publish::hex(&sha.finalize())
     }
 
     /// Finishes what a dead process left behind. When that was this very run, already committed,
@@ -77,23 +77,28 @@ impl Run {
         }
     }
 
+    /// Returns the folder for what the run itself keeps, beside the state file.
+    pub(super) fn own_folder(&self) -> PathBuf {
+        let beside = self.checked.state.parent().unwrap_or(Path::new("/"));
+        staging_folder(beside, self.run_id())
+    }
+
     /// Makes the folders in which this run stages, each written down before it is made.
     pub(super) fn announce(&self, state: &mut State) -> Result<Vec<PathBuf>> {
-        let own = staging_folder(&self.checked.state, self.run_id());
+        let state_file = &self.checked.state;
+        let mut announced = BTreeSet::from([self.own_folder()]);
         let mut folders: Vec<PathBuf> = Vec::new();
         for sink in &self.checked.plan.sinks {
-            let beside = sink.sink.target().folder(&self.checked.state);
-            folders.push(beside.join(STAGING).join(self.run_id()));
+            let beside = sink.sink.target().folder(state_file);
+            let folder = staging_folder(&beside, self.run_id());
+            folders.push(folder.join(&sink.id));
+            announced.insert(folder);
         }
-        let unique: BTreeSet<&PathBuf> = folders.iter().chain([&own]).collect();
-        for folder in unique {
+        for folder in &announced {
             state.announce(self.run_id(), folder)?;
             failpoint::pass("stage.announced")?;
             publish::make_folder(folder)?;
         }
-        let nodes = self.checked.plan.sinks.iter().map(|sink| &sink.id);
-        let folders: Vec<PathBuf> =
-            folders.into_iter().zip(nodes).map(|(folder, node)| folder.join(node)).collect();
         for folder in &folders {
             publish::make_folder(folder)?;
         }
@@ -109,12 +114,12 @@ impl Run {
     ) -> Result<()> {
         let path = state.path().to_owned();
         let connection = state.connection();
-        let merges = |sink: &StagedSink| {
-            sink.staged.as_ref().is_some_and(|s| s.publish.merge_into(&path).is_some())
-        };
-        for (index, sink) in staged.iter().enumerate().filter(|(_, sink)| merges(sink)) {
+        let schema = |index: usize| format!("stage_{index}");
+        let mut attached = Vec::new();
+        for (index, sink) in staged.iter().enumerate() {
             if let Some(merge) = sink.staged.as_ref().and_then(|s| s.publish.merge_into(&path)) {
-                merge.attach(connection, &format!("stage_{index}"))?;
+                merge.attach(connection, &schema(index))?;
+                attached.push(schema(index));
             }
         }
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -124,7 +129,7 @@ impl Run {
             let Some(output) = &sink.staged else { continue };
             let merge = output.publish.merge_into(&path);
             if let Some(merge) = merge {
-                let merged = merge.merge(&tx, &format!("stage_{index}"));
+                let merged = merge.merge(&tx, &schema(index));
                 sink.merged = Some(merged.map_err(|error| error.in_node(&sink.node))?);
             }
             outputs.push((sink.node.clone(), output.clone(), merge.is_some()));
@@ -133,9 +138,9 @@ impl Run {
         state::record(&tx, row, &outputs, &self.node_runs(staged))?;
         failpoint::pass("commit.recorded")?;
         tx.commit()?;
-        for (index, _) in staged.iter().enumerate().filter(|(_, sink)| merges(sink)) {
+        for schema in attached {
             // The run has happened: what fails from here on must not undo it.
-            let _ = connection.execute(&format!("DETACH DATABASE \"stage_{index}\""), []);
+            let _ = connection.execute("DETACH DATABASE ?1", [schema]);
         }
         Ok(())
     }
@@ -148,9 +153,9 @@ pub(super) fn bug(panic: Box<dyn std::any::Any + Send>) -> Error {
     Error::internal(format!("this is a bug in pipeline: {text}"))
 }
 
-/// Returns the folder in which a run stages what will stand beside a file.
-pub(super) fn staging_folder(beside: &Path, run_id: &str) -> PathBuf {
-    beside.parent().unwrap_or(Path::new("/")).join(STAGING).join(run_id)
+/// Returns the folder in which a run stages what will stand in another one.
+fn staging_folder(beside: &Path, run_id: &str) -> PathBuf {
+    beside.join(STAGING).join(run_id)
 }
 
 /// Makes the outputs of a committed run visible, one after the other, and cleans up.
@@ -181,15 +186,13 @@ fn try_publish_all(
         failpoint::pass("publish.item_done")?;
         published.push((pending, merged));
     }
-    for folder in state.staging(run_id)? {
-        publish::sweep(&folder)?;
-    }
+    sweep_all(state, run_id)?;
     failpoint::pass("publish.swept")?;
     state.finish(run_id, now)?;
     Ok(published)
 }
 
-/// Removes the staging folders of a run that did not happen.
+/// Removes the staging folders of a run that did not happen, or that is published.
 fn sweep_all(state: &mut State, run_id: &str) -> Result<()> {
     for folder in state.staging(run_id)? {
         publish::sweep(&folder)?;

@@ -17,4 +17,4 @@ pub use file::File;
 pub use plan::{Explained, explain};
 pub use project::{Outputs, open_tables, outputs, pipelines_in};
 pub use report::{NodeReport, Report};
-pub use run::{Progress, Run, RunOptions, SourceProgress};
+pub use run::{Progress, Run, SourceProgress};

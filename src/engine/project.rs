@@ -69,13 +69,11 @@ pub fn outputs(text: &str, path: &Path, options: &Options) -> (Option<Outputs>, 
 pub async fn open_tables(pipelines: &[Outputs]) -> Result<(SessionContext, Vec<String>)> {
     let session = plan::session().enable_url_table();
     let mut names = Vec::new();
-    let mut ids: Vec<&String> = pipelines.iter().flat_map(|p| &p.sinks).map(|(id, _)| id).collect();
-    ids.sort();
+    let ids: Vec<&String> = pipelines.iter().flat_map(|p| &p.sinks).map(|(id, _)| id).collect();
     for pipeline in pipelines {
         for (id, target) in &pipeline.sinks {
             let Some(table) = open_sink(&session, target, &pipeline.state).await? else { continue };
             let is_only = ids.iter().filter(|other| **other == id).count() == 1;
-            let is_again = |name: &str| session.table_exist(reference(name));
             let name = match is_only {
                 true => id.clone(),
                 false => {
@@ -83,7 +81,7 @@ pub async fn open_tables(pipelines: &[Outputs]) -> Result<(SessionContext, Vec<S
                     format!("{}.{id}", pipeline.name)
                 }
             };
-            if is_again(&name)? {
+            if session.table_exist(reference(&name))? {
                 return Err(Error::user(format!(
                     "two files are pipelines of the name `{}`; name one with `--file`",
                     pipeline.name

@@ -1,4 +1,4 @@
-//! A run: read, stage, commit, publish. The only writer of the state.
+//! A run: read, stage, commit, publish. Only this file and `commit.rs` write the state.
 //!
 //! 1. Sinks stage their rows where nobody looks, durably.
 //! 2. One transaction of the state file decides: rows of its own tables, the list of what is
@@ -8,7 +8,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::check::Checked;
-use super::commit::{bug, publish_all, staging_folder};
+use super::commit::{bug, publish_all};
 use super::land::Tally;
 use super::operator::LandedRows;
 use super::plan::{Explained, Into, Plan, PlannedNode, Stage};
@@ -31,13 +31,6 @@ use crate::publish::{self, Merged, Missing, Publish, Staged};
 use crate::sinks::Target;
 use crate::state::{Lock, NodeRun, RunRow, State};
 use crate::transforms::Otherwise;
-
-/// How to run.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RunOptions {
-    /// Whether everything is read and counted, and nothing written.
-    pub is_dry: bool,
-}
 
 /// How far the sources of a run are.
 #[derive(Clone)]
@@ -79,15 +72,14 @@ impl Progress {
 /// A run about to begin.
 pub struct Run {
     pub(super) checked: Checked,
-    options: RunOptions,
     /// The plans of the stages that a dry run has executed, with their metrics.
     analyzed: Mutex<Vec<(String, String)>>,
 }
 
 impl Run {
-    /// Prepares a run of a checked pipeline.
-    pub fn new(checked: Checked, options: RunOptions) -> Self {
-        Self { checked, options, analyzed: Mutex::default() }
+    /// Prepares a run of a checked pipeline, dry or not as its options say.
+    pub fn new(checked: Checked) -> Self {
+        Self { checked, analyzed: Mutex::default() }
     }
 
     /// Returns how far its sources are, at any time.
@@ -102,7 +94,10 @@ impl Run {
 
     /// Runs to the end, or until `stop` is ready: then nothing of the run is visible.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Report> {
-        if self.options.is_dry { self.dry_run(stop).await } else { self.real_run(stop).await }
+        match self.checked.options.is_dry {
+            true => self.dry_run(stop).await,
+            false => self.real_run(stop).await,
+        }
     }
 
     /// Reads everything, writes nothing, and shows for each stage what each operator did.
@@ -125,7 +120,9 @@ impl Run {
     }
 
     async fn real_run(&self, stop: impl Future<Output = ()>) -> Result<Report> {
-        make_state_folder(&self.checked.state)?;
+        if let Some(folder) = self.checked.state.parent() {
+            publish::make_folder(folder)?;
+        }
         let _lock = Lock::take(&self.checked.state, &self.checked.name)?;
         let mut state = State::open(&self.checked.state)?;
         let row = self.row();
@@ -158,8 +155,7 @@ impl Run {
         stop: impl Future<Output = ()>,
     ) -> Result<Vec<StagedSink>> {
         let folders = self.announce(state)?;
-        let own = staging_folder(&self.checked.state, self.run_id());
-        let _ = self.checked.plan.folder.set(own);
+        let _ = self.checked.plan.folder.set(self.own_folder());
         let mut staged = self.guarded(self.execute(Some(&folders)), stop).await?;
         let commit = || self.commit(state, row, &mut staged);
         std::panic::catch_unwind(AssertUnwindSafe(commit)).unwrap_or_else(|p| Err(bug(p)))?;
@@ -192,7 +188,7 @@ impl Run {
             run_id: self.run_id().to_owned(),
             pipeline: self.checked.name.clone(),
             file: self.checked.path.clone(),
-            started_at: self.now(),
+            started_at: self.checked.started_at,
             vars: self.checked.vars.clone(),
             fingerprint: self.fingerprint(),
         }
@@ -234,10 +230,7 @@ impl Run {
                 Ok(Vec::new())
             }
             (Into::Sinks(indices), None) => {
-                let mut n_rows = 0;
-                while let Some(batch) = rows.next().await {
-                    n_rows += batch?.num_rows() as u64;
-                }
+                let n_rows = read_to_the_end(rows).await?;
                 let nodes = indices.iter().map(|&index| &self.checked.plan.sinks[index].id);
                 Ok(nodes.map(|node| StagedSink::counted(node, n_rows)).collect())
             }
@@ -391,18 +384,21 @@ async fn read_whole(node: &PlannedNode) -> Result<()> {
     }
     if !node.tally.has_begun() {
         let Some(whole) = node.whole.clone() else { return Ok(()) };
-        let mut rows = whole.execute_stream().await?;
-        while let Some(batch) = rows.next().await {
-            batch?;
-        }
-        return Ok(());
+        return read_to_the_end(whole.execute_stream().await?).await.map(drop);
     }
-    if let Some(mut rest) = node.tally.take_rest() {
-        while let Some(batch) = rest.next().await {
-            batch?;
-        }
+    if let Some(rest) = node.tally.take_rest() {
+        read_to_the_end(rest).await?;
     }
     node.tally.finish()
+}
+
+/// Reads rows and counts them.
+async fn read_to_the_end(mut rows: SendableRecordBatchStream) -> Result<u64> {
+    let mut n_rows = 0;
+    while let Some(batch) = rows.next().await {
+        n_rows += batch?.num_rows() as u64;
+    }
+    Ok(n_rows)
 }
 
 /// Stops the run when more rows were rejected, or broke a rule, than may.
@@ -433,11 +429,4 @@ fn too_many(node: &str, what: &str, n: u64, all: u64, limit: crate::spec::Share)
         "{n} of {all} {what} ({share:.2}%), more than `at_most: {limit}`; nothing was published"
     );
     Error::run(message).in_node(node)
-}
-
-fn make_state_folder(state: &Path) -> Result<()> {
-    match state.parent() {
-        Some(folder) => publish::make_folder(folder),
-        None => Ok(()),
-    }
 }

@@ -114,6 +114,11 @@ pub fn durable(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", "on")
 }
 
+/// Writes bytes, a hash, in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Removes a staging folder and, if it was the last in it, the hidden folder around it.
 pub fn sweep(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {

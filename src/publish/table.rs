@@ -207,7 +207,7 @@ impl TableMerge {
         }
         if self.write == TableWrite::Upsert {
             let index = quote(&format!("{}_key_{}", self.table, self.key.join("_")));
-            let key = self.names(&self.key, "");
+            let key = list(&self.key);
             tx.execute(
                 &format!("CREATE UNIQUE INDEX IF NOT EXISTS main.{index} ON {table} ({key})"),
                 [],
@@ -217,7 +217,7 @@ impl TableMerge {
     }
 
     fn insert(&self, tx: &Transaction<'_>, from: &str) -> Result<Merged> {
-        let columns = self.columns_list("");
+        let columns = self.columns_list();
         let sql = format!(
             "INSERT INTO main.{} ({columns}) SELECT {columns} FROM {from} ORDER BY rowid",
             quote(&self.table)
@@ -228,7 +228,9 @@ impl TableMerge {
 
     fn upsert(&self, tx: &Transaction<'_>, from: &str) -> Result<Merged> {
         let table = format!("main.{}", quote(&self.table));
-        let join = self.equal(&self.key, "t.", "s.");
+        let equal: Vec<String> =
+            self.key.iter().map(|name| format!("t.{0} = s.{0}", quote(name))).collect();
+        let join = equal.join(" AND ");
         let is_gone = match self.missing {
             Missing::MarkGone => format!("t.{GONE_AT} IS NOT NULL"),
             _ => "0".to_owned(),
@@ -262,7 +264,7 @@ impl TableMerge {
 
     /// `which` must be a WHERE clause: without one SQLite reads ON CONFLICT as a join condition.
     fn write_rows(&self, tx: &Transaction<'_>, from: &str, table: &str, which: &str) -> Result<()> {
-        let columns = self.columns_list("");
+        let columns = self.columns_list();
         let mut sets: Vec<String> = self
             .columns
             .iter()
@@ -281,7 +283,7 @@ impl TableMerge {
         let sql = format!(
             "INSERT INTO {table} ({columns}) SELECT {columns} FROM {from} s {which} ORDER BY rowid
              ON CONFLICT ({}) DO {update}",
-            self.names(&self.key, "")
+            list(&self.key)
         );
         tx.execute(&sql, [])?;
         Ok(())
@@ -301,18 +303,15 @@ impl TableMerge {
         if all == 0 || self.missing == Missing::Keep {
             return Ok(0);
         }
-        let known = match &self.newer_by {
-            Some(column) => format!(
-                "AND (t.{0} IS NULL OR t.{0} <= (SELECT max({0}) FROM {from}))",
-                quote(column)
-            ),
-            None => String::new(),
-        };
-        let version = match &self.newer_by {
+        let (known, version) = match &self.newer_by.as_deref().map(quote) {
             Some(column) => {
-                format!(", {0} = (SELECT max({0}) FROM {from})", quote(column))
+                let newest = format!("(SELECT max({column}) FROM {from})");
+                (
+                    format!("AND (t.{column} IS NULL OR t.{column} <= {newest})"),
+                    format!(", {column} = {newest}"),
+                )
             }
-            None => String::new(),
+            None => (String::new(), String::new()),
         };
         let absent = format!("NOT EXISTS (SELECT 1 FROM {from} s WHERE {join}) {known}");
         let n = match self.missing {
@@ -355,22 +354,15 @@ impl TableMerge {
         if differs.is_empty() { "0".to_owned() } else { differs.join(" OR ") }
     }
 
-    fn equal(&self, names: &[String], left: &str, right: &str) -> String {
-        let equal: Vec<String> =
-            names.iter().map(|name| format!("{left}{0} = {right}{0}", quote(name))).collect();
-        equal.join(" AND ")
+    fn columns_list(&self) -> String {
+        list(self.columns.iter().map(|(name, _)| name))
     }
+}
 
-    fn columns_list(&self, prefix: &str) -> String {
-        let names: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
-        self.names(&names, prefix)
-    }
-
-    fn names(&self, names: &[String], prefix: &str) -> String {
-        let quoted: Vec<String> =
-            names.iter().map(|name| format!("{prefix}{}", quote(name))).collect();
-        quoted.join(", ")
-    }
+/// Lists names as SQL identifiers.
+fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let quoted: Vec<String> = names.into_iter().map(|name| quote(name)).collect();
+    quoted.join(", ")
 }
 
 #[cfg(test)]

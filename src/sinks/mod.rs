@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::context::{BuildContext, RowStream, StageContext};
 use crate::error::{Error, Result};
-use crate::publish::{Missing, Staged, TableWrite};
+use crate::publish::{Missing, Staged, TableWrite, hex};
 use crate::spec::{Code, Diagnostic, Located, kinds};
 
 pub use csv::Csv;
@@ -231,8 +231,7 @@ impl Hashing {
     fn close(self) -> io::Result<(u64, String)> {
         let file = self.file.into_inner()?;
         file.sync_all()?;
-        let sha = self.sha.finalize();
-        Ok((self.bytes, sha.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok((self.bytes, hex(&self.sha.finalize())))
     }
 }
 

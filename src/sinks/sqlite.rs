@@ -214,7 +214,7 @@ impl Staging {
             let key: Vec<String> = merge.key.iter().map(|name| quote(name)).collect();
             let sql = format!("CREATE INDEX staged_key ON staged ({})", key.join(", "));
             self.connection.execute(&sql, [])?;
-            self.check_keys(merge)?;
+            self.check_keys(&merge.key, &key)?;
         }
         self.connection.execute_batch("COMMIT")?;
         self.connection.close().map_err(|(_, error)| error)?;
@@ -224,12 +224,11 @@ impl Staging {
 
     /// Refuses keys that are null or stand for several rows: an upsert could keep only one of
     /// them, and which one would be chance.
-    fn check_keys(&self, merge: &TableMerge) -> Result<()> {
-        let key: Vec<String> = merge.key.iter().map(|name| quote(name)).collect();
+    fn check_keys(&self, names: &[String], key: &[String]) -> Result<()> {
         let is_null: Vec<String> = key.iter().map(|name| format!("{name} IS NULL")).collect();
         let sql = format!("SELECT count(*) FROM staged WHERE {}", is_null.join(" OR "));
         let n_null: u64 = self.connection.query_row(&sql, [], |row| row.get(0))?;
-        let names = merge.key.join(", ");
+        let names = names.join(", ");
         if n_null > 0 {
             return Err(Error::run(format!(
                 "{n_null} rows have no value in the key ({names}); reject them with `validate`"

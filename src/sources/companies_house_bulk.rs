@@ -1,14 +1,13 @@
 //! `companies_house_bulk`: the monthly register of live companies.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use scan::Dialect;
 use serde::Deserialize;
 
 use super::contract::Contract;
-use super::csv::{Layout, not_there};
 use super::input::{self, Part};
+use super::layout::{Layout, find_parts};
 use super::{BuildSource, Source};
 use crate::context::BuildContext;
 use crate::spec::{Code, Diagnostic, Text};
@@ -50,20 +49,14 @@ impl BuildSource for CompaniesHouseBulk {
             return None;
         }
         let given = self.given_date(context);
-        let parts = match context.path(&self.file).map(|p| input::find(&p, &input::is_table)) {
-            Some(Ok(parts)) => parts,
-            Some(Err(error)) => {
-                context.found.push(not_there(error.to_string(), &self.file, context));
-                Vec::new()
-            }
-            None => Vec::new(),
-        };
-        if let Some(part) = parts.iter().find(|part| given.or(date_in_name(part)).is_none()) {
+        let parts = find_parts(&self.file, &input::is_table, context);
+        let day = |part: &Part| given.or_else(|| date_in_name(part));
+        if let Some(part) = parts.iter().find(|part| day(part).is_none()) {
             let message = format!("no date in the name `{}`: `snapshot_date` is null", part.name());
             let fault = Diagnostic::warning(Code::File, message, self.file.at());
             context.found.push(fault.help("give it: `snapshot_date: 2026-11-01`"));
         }
-        let mut days: Vec<i32> = parts.iter().filter_map(|p| given.or(date_in_name(p))).collect();
+        let mut days: Vec<i32> = parts.iter().filter_map(day).collect();
         days.dedup();
         if days.len() > 1 {
             let names: Vec<String> = parts.iter().map(Part::file_name).collect();
@@ -75,7 +68,6 @@ impl BuildSource for CompaniesHouseBulk {
         let known = built_in("basic_company_data").map(|schema| schema.columns);
         let layout =
             Layout { dialect: Dialect::default(), has_header: true, known, at: &self.file };
-        let day = |part: &Part| given.or(date_in_name(part));
         layout.build(parts, contract, context, Some(("snapshot_date", &day)))
     }
 }
@@ -102,10 +94,9 @@ fn date_in_name(part: &Part) -> Option<i32> {
 }
 
 fn date_in(name: &str) -> Option<i32> {
-    let stem = Path::new(name).as_os_str().to_string_lossy();
-    let starts = stem.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(start, _)| start);
+    let starts = name.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(start, _)| start);
     for start in starts {
-        let date = stem.get(start..start + 10).and_then(|text| text.parse().ok());
+        let date = name.get(start..start + 10).and_then(|text| text.parse().ok());
         if let Some(date) = date {
             return Some(days_since_1970(date));
         }

@@ -7,6 +7,7 @@ mod contract;
 mod csv;
 mod delimited;
 mod input;
+mod layout;
 mod sqlite;
 
 use std::fmt;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::contract::Contract;
-use super::csv::not_there;
+use super::layout::not_there;
 use super::{Batch, BatchStream, BuildSource, Source, on_thread};
 use crate::context::{BuildContext, ReadContext};
 use crate::error::{Error, Result};

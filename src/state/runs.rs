@@ -148,14 +148,12 @@ impl State {
 
     /// Ends a committed run whose outputs are all visible and whose staging folders are gone.
     pub fn finish(&mut self, run_id: &str, at: Timestamp) -> Result<()> {
-        let tx = self.connection.transaction()?;
-        tx.execute("DELETE FROM engine_staging WHERE run_id = ?1", [run_id])?;
-        tx.execute(
+        self.connection.execute(
             "UPDATE engine_runs SET status = 'done', ended_at = ?2
              WHERE run_id = ?1 AND status = 'committed'",
             params![run_id, at.to_string()],
         )?;
-        Ok(tx.commit()?)
+        Ok(())
     }
 
     /// Forgets the staging folders of a run after they were removed.

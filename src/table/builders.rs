@@ -73,7 +73,7 @@ impl RowBuilder {
                 Some(Checker {
                     name: column.name.clone(),
                     kind: column.kind,
-                    format: DateFormat::new(column.format.as_deref().unwrap_or("yyyy-mm-dd"))?,
+                    format: DateFormat::new(column.format())?,
                     required: column.required,
                     matches: matches.clone(),
                 })

@@ -96,6 +96,11 @@ impl Column {
         self.header.as_deref().unwrap_or(&self.name)
     }
 
+    /// Returns how its dates are written.
+    pub fn format(&self) -> &str {
+        self.format.as_deref().unwrap_or("yyyy-mm-dd")
+    }
+
     /// Returns the Arrow field.
     pub fn field(&self) -> Field {
         Field::new(&self.name, self.kind.data_type(), true)
