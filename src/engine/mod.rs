@@ -4,6 +4,7 @@ mod check;
 mod commit;
 mod count;
 mod file;
+mod first;
 mod graph;
 mod land;
 mod operator;

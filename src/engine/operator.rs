@@ -1,10 +1,11 @@
-//! The engine's own operators: rows that come from outside a plan, and rows that are divided by
-//! rules. Both count, and set rejected rows aside. Only this file and `count.rs` implement
-//! DataFusion's traits.
+//! The engine's own operators: rows that come from outside a plan, rows that are divided by rules,
+//! and the first rows of their keys. They count, and set rejected rows aside. Only this file and
+//! `count.rs` implement DataFusion's traits.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
@@ -31,15 +32,16 @@ use datafusion::physical_plan::{
 };
 use futures::{Stream, StreamExt as _};
 
+use super::first::First;
 use super::land::{Landed, Tally};
 use crate::context::ReadContext;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::sources::{OnBadRow, Source};
 use crate::table::{REASON, compact};
-use crate::transforms::{Otherwise, Rule};
+use crate::transforms::{Operator, Otherwise, Rule};
 
-/// A table whose rows come from outside the plan, or from a divided plan.
+/// A table whose rows come from outside the plan, or out of an operator.
 #[derive(Clone)]
 pub(super) struct Table {
     schema: SchemaRef,
@@ -66,12 +68,14 @@ pub(super) enum Rows {
         node: String,
         landed: Arc<LandedRows>,
     },
-    /// The rows of a plan that keep rules, without the trailing columns that say so.
-    Divided {
+    /// What an operator makes of the rows of a plan.
+    Operated {
         /// The node.
         node: String,
         plan: Arc<LogicalPlan>,
-        rules: Arc<[Rule]>,
+        operator: Operator,
+        /// Where it may put rows.
+        folder: Arc<OnceLock<PathBuf>>,
         tally: Arc<Tally>,
     },
 }
@@ -98,7 +102,7 @@ impl LandedRows {
 impl Rows {
     fn node(&self) -> &str {
         match self {
-            Self::Source { node, .. } | Self::Landed { node, .. } | Self::Divided { node, .. } => {
+            Self::Source { node, .. } | Self::Landed { node, .. } | Self::Operated { node, .. } => {
                 node
             }
         }
@@ -137,7 +141,7 @@ impl TableProvider for Table {
         let all = || (0..self.schema.fields().len()).collect();
         let projection: Vec<usize> = projection.cloned().unwrap_or_else(all);
         let input = match &self.rows {
-            Rows::Divided { plan, .. } => {
+            Rows::Operated { plan, .. } => {
                 let input = state.create_physical_plan(plan).await?;
                 Some(match input.output_partitioning().partition_count() {
                     1 => input,
@@ -186,9 +190,14 @@ impl DisplayAs for RowsExec {
                 write!(f, "SourceExec: {node}, {}, columns={n_columns}", source.describe())
             }
             Rows::Landed { .. } => write!(f, "LandedExec: {node}, columns={n_columns}"),
-            Rows::Divided { rules, .. } => {
+            Rows::Operated { operator: Operator::Divide(rules), .. } => {
                 let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
                 write!(f, "RulesExec: {node}, rules=[{}]", names.join(", "))
+            }
+            Rows::Operated { operator: Operator::First { by, .. }, .. } => {
+                let name = |index: &usize| self.table.schema.field(*index).name().as_str();
+                let names: Vec<&str> = by.iter().map(name).collect();
+                write!(f, "FirstExec: {node}, by=[{}]", names.join(", "))
             }
         }
     }
@@ -278,22 +287,43 @@ impl ExecutionPlan for RowsExec {
                 });
                 Shared::begin(tally, Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
             }
-            (Rows::Divided { node, .. }, Some(input))
+            (Rows::Operated { node, .. }, Some(input))
                 if input.output_partitioning().partition_count() != 1 =>
             {
                 internal_err!("`{node}` would lose rows: its input has several partitions")
             }
-            (Rows::Divided { node, rules, tally, .. }, Some(input)) => {
-                let divide = Divide {
-                    node: node.clone(),
-                    rules: Arc::clone(rules),
-                    tally: Arc::clone(tally),
-                    projection: self.projection.clone(),
-                    rejected: rejected_schema(&self.table.schema),
+            (Rows::Operated { node, operator, folder, tally, .. }, Some(input)) => {
+                let input = input.execute(0, context)?;
+                let rows = match operator {
+                    Operator::Divide(rules) => {
+                        let divide = Divide {
+                            rules: Arc::clone(rules),
+                            tally: Arc::clone(tally),
+                            projection: self.projection.clone(),
+                            rejected: rejected_schema(&self.table.schema),
+                        };
+                        let rows =
+                            input.map(move |batch| batch.and_then(|batch| divide.divide(&batch)));
+                        rows.boxed()
+                    }
+                    Operator::First { by, order } => {
+                        let first = First {
+                            name: node.clone(),
+                            by: by.clone(),
+                            order: order.clone(),
+                            projection: self.projection.clone(),
+                            folder: Arc::clone(folder),
+                        };
+                        let tally = Arc::clone(tally);
+                        let count = move |batch: &PlanResult<RecordBatch>| {
+                            tally.accept(batch.as_ref().map_or(0, RecordBatch::num_rows) as u64);
+                        };
+                        first.of(input).inspect(count).boxed()
+                    }
                 };
-                let rows = input.execute(0, context)?.map(move |batch| {
-                    let accepted = batch.and_then(|batch| divide.divide(&batch));
-                    accepted.map_err(|error| Error::from(error).in_node(&divide.node).into())
+                let node = node.clone();
+                let rows = rows.map(move |batch| {
+                    batch.map_err(|error| Error::from(error).in_node(&node).into())
                 });
                 Shared::begin(tally, Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
             }
@@ -302,7 +332,7 @@ impl ExecutionPlan for RowsExec {
                 let rows = futures::stream::iter(batches.map(|batch| batch.map_err(Into::into)));
                 Ok(make_cooperative(Box::pin(RecordBatchStreamAdapter::new(schema, rows))))
             }
-            (Rows::Divided { .. }, None) => internal_err!("rules without rows"),
+            (Rows::Operated { .. }, None) => internal_err!("an operator without rows"),
         }
     }
 }
@@ -350,7 +380,6 @@ pub(super) fn rejected_schema(schema: &SchemaRef) -> SchemaRef {
 
 /// Divides rows by rules.
 struct Divide {
-    node: String,
     rules: Arc<[Rule]>,
     tally: Arc<Tally>,
     projection: Vec<usize>,

@@ -29,7 +29,7 @@ use crate::sinks::{Disposition, Sink, SinkKind, Target};
 use crate::sources::{Contract, Source, SourceKind};
 use crate::spec::{Code, Diagnostic, Family, Located, Scope, Share};
 use crate::table;
-use crate::transforms::{Rule, TransformKind};
+use crate::transforms::{Operator, Rule, TransformKind};
 
 /// Memory that operators may fill before they spill to disk.
 const MEMORY: usize = 256 << 20;
@@ -167,34 +167,31 @@ impl Plan {
     }
 }
 
-/// Finds the nodes that are read more than once: by several transforms, by a transform and a
-/// sink, or together with their own rejected rows.
+/// Finds the nodes that are read more than once, or together with their own rejected rows.
 fn to_land(file: &File, edges: &Edges) -> BTreeSet<String> {
-    let is_sink = |id: &str| file.sinks.iter().any(|node| node.id.value == id);
-    let mut readers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut n_readings: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut shared: BTreeSet<Vec<&str>> = BTreeSet::new();
     let mut landed = BTreeSet::new();
     for (id, from) in edges {
-        let whole: Vec<&str> =
-            from.iter().map(|f| f.as_str()).filter(|f| !f.contains('.')).collect();
-        let ports: Vec<&str> =
-            from.iter().map(|f| f.as_str()).filter(|f| f.contains('.')).collect();
-        for node in &whole {
-            // Sinks with the same `from` share a reading.
-            let reader = if is_sink(id) { whole[0] } else { id.as_str() };
-            let is_new = readers.entry(node).or_default().insert(reader);
-            let is_twice = whole.iter().filter(|other| *other == node).count() > 1;
-            if is_twice || (!is_new && !is_sink(id)) || (is_sink(id) && whole.len() > 1) {
-                landed.insert((*node).to_owned());
+        let inputs: Vec<&str> = from.iter().map(|input| input.as_str()).collect();
+        let is_sink = file.sinks.iter().any(|node| node.id.value == *id);
+        // Sinks with the same `from` share a reading.
+        if is_sink && !shared.insert(inputs.clone()) {
+            continue;
+        }
+        let reads_nodes = inputs.iter().any(|input| !input.contains('.'));
+        for input in inputs {
+            if !input.contains('.') {
+                *n_readings.entry(input).or_default() += 1;
+            } else if !is_sink || reads_nodes {
+                // Rejected rows are complete when the node was read to its end: their reader would
+                // otherwise have to run before itself.
+                landed.insert(node_of(input).to_owned());
             }
         }
-        // Rejected rows are complete when the node was read to its end: a transform or a mixed
-        // sink that reads them would otherwise have to run before itself.
-        if !is_sink(id) || !whole.is_empty() {
-            landed.extend(ports.iter().map(|port| node_of(port).to_owned()));
-        }
     }
-    let shared = readers.into_iter().filter(|(_, readers)| readers.len() > 1);
-    landed.extend(shared.map(|(node, _)| node.to_owned()));
+    let several = n_readings.into_iter().filter(|(_, n)| *n > 1);
+    landed.extend(several.map(|(node, _)| node.to_owned()));
     landed
 }
 
@@ -263,10 +260,10 @@ impl Planning<'_> {
                 return;
             }
         };
-        let rules: Arc<[Rule]> = planned.rules.into();
-        let is_divided = matches!(node.kind, TransformKind::Validate(_));
+        let operator = planned.operator;
+        let is_divided = matches!(operator, Some(Operator::Divide(_)));
         let all = Arc::clone(planned.rows.schema().inner());
-        let n_columns = all.fields().len() - rules.len();
+        let n_columns = all.fields().len() - operator.as_ref().map_or(0, Operator::n_own_columns);
         let own: Vec<usize> = (0..n_columns).collect();
         let schema = match all.project(&own) {
             Ok(schema) => Arc::new(schema),
@@ -287,13 +284,18 @@ impl Planning<'_> {
             tally: Arc::clone(&tally),
             source: None,
             at_most: None,
-            rules: Arc::clone(&rules),
+            rules: operator.as_ref().map(|o| o.rules().into()).unwrap_or_default(),
             whole: None,
             is_read_whole: is_divided,
         };
-        let registered = if is_divided {
-            let plan = Arc::new(planned.rows.logical_plan().clone());
-            let rows = Rows::Divided { node: id.clone(), plan, rules, tally: Arc::clone(&tally) };
+        let registered = if let Some(operator) = operator {
+            let rows = Rows::Operated {
+                node: id.clone(),
+                plan: Arc::new(planned.rows.logical_plan().clone()),
+                operator,
+                folder: Arc::clone(&self.folder),
+                tally: Arc::clone(&tally),
+            };
             let table = Table::new(schema, rows);
             planned_node.whole = self.session.read_table(Arc::new(table.clone())).ok();
             self.register(id, table, &tally)

@@ -1,18 +1,17 @@
 //! `deduplicate`: keeps one row of those with the same key.
 
 use async_trait::async_trait;
-use datafusion::functions_window::expr_fn::row_number;
-use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{ExprFunctionExt as _, col, ident, lit};
+use datafusion::arrow::compute::SortOptions;
+use datafusion::logical_expr::{Expr, ident};
 use serde::Deserialize;
 
-use super::{Planned, Transform};
+use super::{Operator, Planned, Transform};
 use crate::context::Sql;
 use crate::spec::{Code, Diagnostic, Located};
 
 /// Keeps one row of those that agree in all of `by`: the first in the order of `prefer`. Rows
-/// that are equal in that order too are told apart by their other columns, so that the same input
-/// always keeps the same row.
+/// that are equal in that order too are told apart by a hash of all their columns, so that the
+/// same rows, in whatever order they come, always keep the same one.
 ///
 /// ```yaml
 /// companies:
@@ -28,9 +27,6 @@ pub struct Deduplicate {
     #[serde(default)]
     pub prefer: Vec<Located<String>>,
 }
-
-/// Name of the column that numbers the rows of a key; gone again when the plan is done.
-const NUMBER: &str = "__number";
 
 #[async_trait]
 impl Transform for Deduplicate {
@@ -55,16 +51,18 @@ impl Transform for Deduplicate {
         if !found.is_empty() {
             return Err(found);
         }
-        let names: Vec<String> =
-            rows.schema().fields().iter().map(|field| field.name().clone()).collect();
-        order.extend(names.iter().map(|name| Sort::new(ident(name), true, true)));
-        let by: Vec<_> = self.by.iter().map(|name| ident(name.as_str())).collect();
-        let numbered = row_number().partition_by(by).order_by(order).build().map_err(broken)?;
-        let kept: Vec<_> = names.iter().map(ident).collect();
-        rows.window(vec![numbered.alias(NUMBER)])
-            .and_then(|rows| rows.filter(col(NUMBER).eq(lit(1))))
-            .and_then(|rows| rows.select(kept))
-            .map(Planned::from)
-            .map_err(broken)
+        let names: Vec<&str> =
+            rows.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        let place = |name: &Located<String>| names.iter().position(|other| *other == name.value);
+        let by = self.by.iter().filter_map(place).collect();
+        let mut columns: Vec<Expr> = names.iter().map(|name| ident(*name)).collect();
+        let directions = order
+            .iter()
+            .map(|sort| SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first })
+            .collect();
+        let order = order.into_iter().enumerate();
+        columns.extend(order.map(|(index, sort)| sort.expr.alias(format!("__order_{index}"))));
+        let rows = rows.select(columns).map_err(broken)?;
+        Ok(Planned { rows, operator: Some(Operator::First { by, order: directions }) })
     }
 }

@@ -10,8 +10,10 @@ mod sql;
 mod validate;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::arrow::compute::SortOptions;
 use datafusion::dataframe::DataFrame;
 
 use crate::context::Sql;
@@ -56,15 +58,47 @@ pub trait Transform: fmt::Debug + Send + Sync {
 /// The plan of a transform.
 #[derive(Clone, Debug)]
 pub struct Planned {
-    /// Its rows. The last `rules.len()` columns are booleans: whether a row keeps each rule.
+    /// Its rows. The last columns are there for the operator alone.
     pub rows: DataFrame,
-    /// The rules by which its rows are divided; none for most transforms.
-    pub rules: Vec<Rule>,
+    /// The operator of the engine that its rows go through; none for most transforms.
+    pub operator: Option<Operator>,
 }
 
 impl From<DataFrame> for Planned {
     fn from(rows: DataFrame) -> Self {
-        Self { rows, rules: Vec::new() }
+        Self { rows, operator: None }
+    }
+}
+
+/// What the engine does with the rows of a transform.
+#[derive(Clone, Debug)]
+pub enum Operator {
+    /// Divides them by rules. The last columns say, one for each rule, whether a row keeps it.
+    Divide(Arc<[Rule]>),
+    /// Keeps the first row of each key. The last columns are the order, one for each direction.
+    First {
+        /// The columns of the key, by index.
+        by: Vec<usize>,
+        /// The direction of each of the last columns.
+        order: Vec<SortOptions>,
+    },
+}
+
+impl Operator {
+    /// Returns how many of the last columns are the operator's own, and go no further.
+    pub fn n_own_columns(&self) -> usize {
+        match self {
+            Self::Divide(rules) => rules.len(),
+            Self::First { order, .. } => order.len(),
+        }
+    }
+
+    /// Returns the rules by which it divides.
+    pub fn rules(&self) -> &[Rule] {
+        match self {
+            Self::Divide(rules) => rules,
+            Self::First { .. } => &[],
+        }
     }
 }
 

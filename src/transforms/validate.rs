@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::{Otherwise, Planned, Rule, Transform};
+use super::{Operator, Otherwise, Planned, Rule, Transform};
 use crate::context::{Sql, ast};
 use crate::spec::{Code, Diagnostic, Located, Share};
 
@@ -80,7 +80,7 @@ impl Transform for Validate {
         }
         let whole = Located::new(String::new(), self.0.at);
         let rows = sql.select(from, items, None, &whole).await.map_err(|fault| vec![fault])?;
-        Ok(Planned { rows, rules })
+        Ok(Planned { rows, operator: Some(Operator::Divide(rules.into())) })
     }
 }
 
