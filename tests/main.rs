@@ -12,4 +12,5 @@ mod crash;
 mod mistakes;
 mod runs;
 mod support;
+mod testing;
 mod tidy;

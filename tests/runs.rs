@@ -216,6 +216,53 @@ sinks:
 }
 
 #[test]
+fn a_route_sends_each_row_to_its_first_port_and_reads_its_input_once() {
+    let project = project(
+        "transforms:
+  kinds:
+    from: companies
+    route:
+      unnamed: name is null
+      indebted: debts > 0
+      otherwise: sound
+  both:
+    sql: select number, 'unnamed' as kind from kinds.unnamed union all select number, 'sound' from kinds.sound
+sinks:
+  indebted: { from: kinds.indebted, csv: { path: ./indebted.csv }, write: replace }
+  others: { from: both, csv: { path: ./others.csv }, write: replace }
+",
+    );
+    let report = project.run(&["p.yaml"]);
+    assert_eq!(node(&report, "companies")["rows_out"], 4);
+    assert_eq!(node(&report, "kinds")["rows_out"], 4);
+    let ports = serde_json::json!([["sound", 2], ["indebted", 1], ["unnamed", 1]]);
+    assert_eq!(node(&report, "kinds")["ports"], ports);
+    assert_eq!(project.query("select number, name from indebted"), ["90000001,OLD BAKERY LTD"]);
+    assert_eq!(
+        project.query("select * from others order by number"),
+        ["90000002,sound", "90000003,unnamed", "90000005,sound"]
+    );
+    assert_eq!(
+        project.query("select ports from engine.node_runs where node = 'kinds'"),
+        ["\"{\"\"indebted\"\":1,\"\"sound\"\":2,\"\"unnamed\"\":1}\""]
+    );
+}
+
+#[test]
+fn rows_that_no_port_takes_go_nowhere() {
+    let project = project(
+        "transforms:
+  kinds: { from: companies, route: { indebted: debts > 0 } }
+sinks:
+  indebted: { from: kinds.indebted, csv: { path: ./indebted.csv }, write: replace }
+",
+    );
+    let report = project.run(&["p.yaml"]);
+    assert_eq!(node(&report, "kinds")["rows_out"], 4);
+    assert_eq!(node(&report, "indebted")["rows_out"], 2);
+}
+
+#[test]
 fn partitions_become_folders_and_replacing_leaves_nothing_of_the_old_ones() {
     let project = project(
         "transforms:

@@ -31,19 +31,13 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
     let mut is_fine = true;
     let mut n_files = 0;
-    for file in arguments.files {
-        let files = match file.is_dir() {
-            true => crate::engine::pipelines_in(&file),
-            false => vec![file],
-        };
-        for file in files {
-            n_files += 1;
-            let options = surroundings.options(&arguments.vars, false, None)?;
-            let loaded = surroundings.load(&file, options).await?;
-            surroundings.show(&loaded, true);
-            let is_wrong = |severity| arguments.strict || severity == Severity::Error;
-            is_fine &= !loaded.found.iter().any(|fault| is_wrong(fault.severity));
-        }
+    for file in surroundings.expand(&arguments.files) {
+        n_files += 1;
+        let options = surroundings.options(&arguments.vars, false, None)?;
+        let loaded = surroundings.load(&file, options).await?;
+        surroundings.show(&loaded, true);
+        let is_wrong = |severity| arguments.strict || severity == Severity::Error;
+        is_fine &= !loaded.found.iter().any(|fault| is_wrong(fault.severity));
     }
     if is_fine && !surroundings.is_quiet {
         output::say(&format!("{n_files} file{} checked", if n_files == 1 { "" } else { "s" }));

@@ -10,6 +10,7 @@ mod progress;
 mod query;
 mod run;
 mod sandbox;
+mod test;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,7 @@ enum Command {
     Check(check::Arguments),
     Explain(explain::Arguments),
     Query(query::Arguments),
+    Test(test::Arguments),
     Sandbox(sandbox::Arguments),
 }
 
@@ -131,6 +133,7 @@ impl Arguments {
                 Command::Check(arguments) => check::run(arguments, &surroundings).await,
                 Command::Explain(arguments) => explain::run(arguments, &surroundings).await,
                 Command::Query(arguments) => query::run(arguments, &surroundings).await,
+                Command::Test(arguments) => test::run(arguments, &surroundings).await,
                 Command::Sandbox(arguments) => sandbox::run(arguments, &surroundings),
             }
         });
@@ -149,15 +152,30 @@ struct Loaded {
 }
 
 impl Surroundings {
+    /// Reads the text of a pipeline file; `-` is standard input.
+    fn read(&self, path: &Path) -> Result<String> {
+        let text = match path == Path::new("-") {
+            true => std::io::read_to_string(std::io::stdin()),
+            false => std::fs::read_to_string(path),
+        };
+        text.map_err(|e| Error::user(format!("`{}` cannot be read", path.display())).because(e))
+    }
+
+    /// Returns the pipeline files that arguments name: a folder stands for the `*.yaml` in it.
+    fn expand(&self, paths: &[PathBuf]) -> Vec<PathBuf> {
+        let files = |path: &PathBuf| match path.is_dir() {
+            true => engine::pipelines_in(path),
+            false => vec![path.clone()],
+        };
+        paths.iter().flat_map(files).collect()
+    }
+
     /// Reads and checks a pipeline file; `-` is standard input.
     async fn load(&self, path: &Path, options: Options) -> Result<Loaded> {
-        let unreadable = |e| Error::user(format!("`{}` cannot be read", path.display())).because(e);
-        let (text, place) = if path == Path::new("-") {
-            let text = std::io::read_to_string(std::io::stdin()).map_err(unreadable)?;
-            (text, self.working_folder.join("stdin.yaml"))
-        } else {
-            let text = std::fs::read_to_string(path).map_err(unreadable)?;
-            (text, self.working_folder.join(path))
+        let text = self.read(path)?;
+        let place = match path == Path::new("-") {
+            true => self.working_folder.join("stdin.yaml"),
+            false => self.working_folder.join(path),
         };
         let (checked, found) = engine::check(&text, &place, options).await;
         Ok(Loaded { name: path.display().to_string(), text, checked, found })
@@ -183,6 +201,7 @@ impl Surroundings {
             clock: Clock::system(),
             run_id: uuid::Uuid::now_v7().simple().to_string(),
             is_run,
+            stand_in: None,
             is_dry: false,
             limit,
         })

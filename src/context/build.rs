@@ -1,8 +1,24 @@
 //! What a component sees while it is made from its piece of the file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::spec::{Diagnostic, Scope, Text};
+
+/// What building may find out from the files of sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// They have to be there: something is about to run.
+    MustExist,
+    /// They may be missing: something is checked.
+    MayBeMissing,
+    /// They are not looked at: something is tested.
+    AreNotRead,
+}
+
+/// Returns where an absolute path lies below another root.
+pub fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
 
 /// The surroundings of a component that is being built. Building reads no more than the first
 /// lines of files that the pipeline names; mistakes are collected.
@@ -10,22 +26,25 @@ use crate::spec::{Diagnostic, Scope, Text};
 pub struct BuildContext<'a> {
     /// What references in texts mean.
     pub scope: &'a Scope,
-    /// Whether the files of sources have to be there: `run` needs them, `check` does not.
-    pub files_must_exist: bool,
+    /// What building may find out from files.
+    pub files: Files,
+    /// The folder that stands for the root of the file system, for everything that is written.
+    pub root: Option<&'a Path>,
     /// Mistakes that were found.
     pub found: Vec<Diagnostic>,
 }
 
 impl<'a> BuildContext<'a> {
     /// Makes the surroundings of one component.
-    pub fn new(scope: &'a Scope, files_must_exist: bool) -> Self {
-        Self { scope, files_must_exist, found: Vec::new() }
+    pub fn new(scope: &'a Scope, files: Files) -> Self {
+        Self { scope, files, root: None, found: Vec::new() }
     }
 
     /// Resolves a path; notes the mistake and returns `None` when it cannot.
     pub fn path(&mut self, text: &Text) -> Option<PathBuf> {
         let resolved = text.resolve_path(self.scope);
-        self.note_or(resolved)
+        let path = self.note_or(resolved)?;
+        Some(self.root.map_or_else(|| path.clone(), |root| below(root, &path)))
     }
 
     /// Resolves a text; notes the mistake and returns `None` when it cannot.

@@ -6,7 +6,7 @@ mod place;
 mod sql;
 mod stage;
 
-pub use build::BuildContext;
+pub use build::{BuildContext, Files, below};
 pub use sql::{Sql, ast, reference};
 pub use stage::{Batches, RowStream, StageContext};
 

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::{self, File, Node};
-use super::graph::{self, Edges, node_of};
+use super::graph::{self, Edges, is_rejects, node_of};
 use super::plan::Plan;
+use super::testing::{StandIn, check_case};
 use crate::clock::Clock;
-use crate::context::Sql;
+use crate::context::{Files, Sql, below};
 use crate::spec::{
-    Code, Diagnostic, Family, Located, Mark, Scope, Severity, Value, VarType, did_you_mean, list,
-    tidy,
+    Code, Diagnostic, Family, Located, Mark, Scope, Severity, Value, VarType, did_you_mean, is_id,
+    list, tidy,
 };
 
 /// What a check is told from outside the file.
@@ -33,6 +34,19 @@ pub struct Options {
     pub is_dry: bool,
     /// The most rows to read from each source.
     pub limit: Option<u64>,
+    /// What stands in for the world, in a test.
+    pub stand_in: Option<Arc<StandIn>>,
+}
+
+impl Options {
+    /// Says what building may find out from files.
+    pub(super) fn files(&self) -> Files {
+        match (&self.stand_in, self.is_run) {
+            (Some(_), _) => Files::AreNotRead,
+            (None, true) => Files::MustExist,
+            (None, false) => Files::MayBeMissing,
+        }
+    }
 }
 
 /// A pipeline without mistakes, ready to run once.
@@ -72,11 +86,15 @@ pub async fn check(
     let started_at = options.clock.now();
     let sql = Sql::new(super::plan::session(), parameters, Arc::clone(&text));
     let edges = edges(&file, &sql, &mut found);
+    check_tests(&file, &mut found);
     let (order, circular) = graph::order(&edges, &mut found);
     // What is wrong with nodes of a circle follows from the circle.
     file.broken.extend(circular);
     let state = state(&file, &scope, &mut found);
-    let Some(state) = state else { return (None, found) };
+    let Some(mut state) = state else { return (None, found) };
+    if let Some(stand_in) = &options.stand_in {
+        state = below(&stand_in.root, &state);
+    }
     let surroundings = (&scope, &options, state.as_path());
     let plan = Plan::new(&file, &order, &edges, surroundings, sql, &mut found).await;
     let is_broken = found.iter().any(|fault| fault.severity == Severity::Error);
@@ -100,14 +118,6 @@ fn check_name(file: &File, found: &mut Vec<Diagnostic>) {
         let fault = Diagnostic::error(Code::Id, message, file.name.at);
         found.push(fault.help("use lowercase letters, digits and `_`"));
     }
-}
-
-/// Says whether a text can be an id: what SQL takes for a name without quotes.
-fn is_id(text: &str) -> bool {
-    let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    starts_well
-        && text.len() <= 63
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 const RESERVED_IDS: &[&str] = &["engine", "public", "information_schema", "datafusion", "calls"];
@@ -162,6 +172,7 @@ pub(super) fn scope(
                     None
                 }
             },
+            (None, None) if options.stand_in.is_some() => Some(kind.stand_in()),
             (None, None) => {
                 if options.is_run {
                     let message = format!("the variable `{}` has no value", name.value);
@@ -228,6 +239,7 @@ fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> Edges {
         file.ids().map(|id| id.as_str()).chain(file.broken.iter().map(String::as_str)).collect();
     let sinks: BTreeSet<&str> = file.sinks.iter().map(|node| node.id.as_str()).collect();
     let divided: BTreeSet<&str> = file.with_rejects().collect();
+    let routed = ports(file);
     let mut edges = Edges::new();
     for node in &file.sources {
         edges.insert(node.id.value.clone(), Vec::new());
@@ -256,10 +268,14 @@ fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> Edges {
             Some(format!("no node `{node}`"))
         } else if sinks.contains(node) {
             Some(format!("`{node}` is a sink: it has no rows to read"))
+        } else if let Some(ports) = routed.get(node) {
+            if !ports.contains(&from.value) {
+                found.push(not_a_port(from, node, ports));
+            }
+            None
         } else {
             let is_port = from.value != node;
-            let is_rejects = from.value.strip_prefix(node) == Some(".rejected");
-            let has_port = is_rejects && divided.contains(node) || file.broken.contains(node);
+            let has_port = is_rejects(from) && divided.contains(node) || file.broken.contains(node);
             (is_port && !has_port).then(|| format!("`{node}` has no port `{}`", from.value))
         };
         if let Some(message) = problem {
@@ -272,6 +288,44 @@ fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> Edges {
         }
     }
     edges
+}
+
+/// Looks up the names that tests use.
+fn check_tests(file: &File, found: &mut Vec<Diagnostic>) {
+    let sources: Vec<&str> = file.sources.iter().map(|node| node.id.as_str()).collect();
+    let routed = ports(file);
+    let whole = file.ids().filter(|id| !routed.contains_key(id.as_str()));
+    let mut all: Vec<String> = whole.map(|id| id.value.clone()).collect();
+    all.extend(file.with_rejects().map(|id| format!("{id}.rejected")));
+    all.extend(routed.values().flatten().cloned());
+    // What is wrong with a node that is left out was said of the node.
+    all.extend(file.broken.iter().cloned());
+    for case in &file.tests {
+        found.extend(check_case(case, &sources, &all));
+    }
+}
+
+/// Returns the transforms whose rows are only read by port, with those ports as inputs.
+fn ports(file: &File) -> BTreeMap<&str, Vec<String>> {
+    let named = file.transforms.iter().map(|node| {
+        let id = node.id.as_str();
+        let ports = node.kind.settings().ports();
+        (id, ports.into_iter().map(|port| format!("{id}.{}", port.value)).collect())
+    });
+    named.filter(|(_, ports): &(&str, Vec<String>)| !ports.is_empty()).collect()
+}
+
+fn not_a_port<'a>(from: &'a Located<String>, node: &str, ports: &'a [String]) -> Diagnostic {
+    let message = match from.value == node {
+        true => format!("`{node}` divides its rows: read one of its ports"),
+        false => format!("`{node}` has no port `{}`", from.value),
+    };
+    let fault = Diagnostic::error(Code::UnknownInput, message, from.at);
+    let port_of = |input: &'a str| input.split_once('.').map_or("", |(_, port)| port);
+    match did_you_mean(port_of(from), ports.iter().map(|port| port_of(port))) {
+        Some(near) => fault.label(format!("did you mean `{node}.{near}`?")),
+        None => fault.help(format!("ports are {}", list(ports.iter().map(String::as_str)))),
+    }
 }
 
 fn from_of<K: Family>(node: &Node<K>, found: &mut Vec<Diagnostic>) -> Vec<Located<String>> {
@@ -292,6 +346,16 @@ fn check_unused(file: &File, edges: &Edges, found: &mut Vec<Diagnostic>) {
         if !used.contains(id.as_str()) {
             let message = format!("nothing reads the {family} `{}`", id.value);
             found.push(Diagnostic::warning(Code::Unused, message, id.at));
+        }
+    }
+    let read: BTreeSet<&str> = edges.values().flatten().map(|from| from.value.as_str()).collect();
+    for node in &file.transforms {
+        for port in node.kind.settings().ports() {
+            let name = format!("{}.{}", node.id.value, port.value);
+            if used.contains(node.id.as_str()) && !read.contains(name.as_str()) {
+                let message = format!("nothing reads the port `{name}`");
+                found.push(Diagnostic::warning(Code::Unused, message, port.at));
+            }
         }
     }
     if file.sinks.is_empty() {

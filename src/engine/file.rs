@@ -16,7 +16,8 @@ use crate::publish::Missing;
 use crate::sinks::{SinkKind, Write};
 use crate::sources::{Contract, SourceKind};
 use crate::spec::{
-    Code, Diagnostic, Family, Located, LocatedMap, Mark, Text, VarDecl, did_you_mean, list,
+    Code, Diagnostic, Family, Located, LocatedMap, Mark, TestCase, Text, VarDecl, did_you_mean,
+    list,
 };
 use crate::transforms::TransformKind;
 
@@ -37,6 +38,8 @@ pub struct File {
     pub transforms: Vec<Node<TransformKind>>,
     /// Its sinks.
     pub sinks: Vec<Node<SinkKind>>,
+    /// Its tests.
+    pub tests: Vec<TestCase>,
     /// Ids of nodes that are left out because of mistakes in them.
     pub broken: BTreeSet<String>,
 }
@@ -98,12 +101,11 @@ pub struct Common {
 
 const VERSION: u64 = 1;
 const TOP_KEYS: &[&str] =
-    &["version", "name", "description", "state", "vars", "sources", "transforms", "sinks"];
+    &["version", "name", "description", "state", "vars", "sources", "transforms", "sinks", "tests"];
 const TOP_RESERVED: &[&str] = &[
     "resources",
     "schedule",
     "alerts",
-    "tests",
     "fragment",
     "inputs",
     "outputs",
@@ -275,6 +277,9 @@ impl<'de> Visitor<'de> for FileSeed<'_> {
                 "sources" => file.sources = nodes(reading, &key, map)?,
                 "transforms" => file.transforms = nodes(reading, &key, map)?,
                 "sinks" => file.sinks = nodes(reading, &key, map)?,
+                "tests" => {
+                    file.tests = reading.value(&path, map, A::next_value)?.unwrap_or_default();
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     reading.unknown(&key, "in a pipeline", TOP_KEYS, TOP_RESERVED);

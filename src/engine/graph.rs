@@ -1,15 +1,26 @@
-//! Nodes and what feeds them: an order in which each comes after its inputs.
+//! Nodes and what feeds them: an order in which each comes after its inputs, and what is read more
+//! than once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::check::Options;
+use super::file::File;
 use crate::spec::{Code, Diagnostic, Located};
 
 /// The edges of a pipeline: for each node the nodes (without ports) that feed it.
 pub(super) type Edges = BTreeMap<String, Vec<Located<String>>>;
 
+/// The port of the rows that a source or a transform refused.
+const REJECTED: &str = "rejected";
+
 /// Returns the id of the node that an input names: `usable.rejected` is a port of `usable`.
 pub(super) fn node_of(input: &str) -> &str {
     input.split_once('.').map_or(input, |(node, _)| node)
+}
+
+/// Says whether an input is the port of rejected rows of a node.
+pub(super) fn is_rejects(input: &str) -> bool {
+    input.split_once('.').is_some_and(|(_, port)| port == REJECTED)
 }
 
 /// Sorts the nodes so that each comes after those that feed it; notes each circle once. Returns
@@ -26,6 +37,50 @@ pub(super) fn order(edges: &Edges, found: &mut Vec<Diagnostic>) -> (Vec<String>,
         walk.visit(id, &mut Vec::new());
     }
     (walk.sorted, walk.circular)
+}
+
+/// Finds the nodes that are read more than once, or together with their own rejected rows.
+pub(super) fn to_land(file: &File, edges: &Edges, kept: &[Located<String>]) -> BTreeSet<String> {
+    let mut n_readings: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut shared: BTreeSet<Vec<&str>> = BTreeSet::new();
+    let mut landed = BTreeSet::new();
+    for (id, from) in edges {
+        let inputs: Vec<&str> = from.iter().map(|input| input.as_str()).collect();
+        let is_sink = file.sinks.iter().any(|node| node.id.value == *id);
+        // Sinks with the same `from` share a reading.
+        if is_sink && !shared.insert(inputs.clone()) {
+            continue;
+        }
+        let reads_nodes = inputs.iter().any(|input| !is_rejects(input));
+        for input in inputs {
+            if !is_rejects(input) {
+                *n_readings.entry(node_of(input)).or_default() += 1;
+            } else if !is_sink || reads_nodes {
+                // Rejected rows are complete when the node was read to its end: their reader would
+                // otherwise have to run before itself.
+                landed.insert(node_of(input).to_owned());
+            }
+        }
+    }
+    for input in kept.iter().filter(|input| !is_rejects(input)) {
+        *n_readings.entry(node_of(input)).or_default() += 1;
+    }
+    let several = n_readings.into_iter().filter(|(_, n)| *n > 1);
+    landed.extend(several.map(|(node, _)| node.to_owned()));
+    landed
+}
+
+/// Returns the nodes whose rejected rows somebody reads.
+pub(super) fn with_rejects(edges: &Edges, kept: &[Located<String>]) -> BTreeSet<String> {
+    let ports = edges.values().flatten().chain(kept).filter(|from| is_rejects(from));
+    ports.map(|port| node_of(port).to_owned()).collect()
+}
+
+/// Returns the nodes and ports that a test looks at.
+pub(super) fn kept_nodes(file: &File, options: &Options) -> Vec<Located<String>> {
+    let is_sink = |id: &str| file.sinks.iter().any(|sink| sink.id.value == id);
+    let expected = options.stand_in.iter().flat_map(|stand_in| &stand_in.case.expect.0);
+    expected.map(|(id, _)| id.clone()).filter(|id| !is_sink(id)).collect()
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -131,6 +131,8 @@ pub(super) struct Tally {
     /// Rejected rows by reason, and rows that a rule warned about by rule.
     reasons: Mutex<BTreeMap<String, u64>>,
     warnings: Mutex<BTreeMap<String, u64>>,
+    /// Rows by the port to which they went.
+    ports: Mutex<BTreeMap<String, u64>>,
     /// Rejected rows, when somebody reads them.
     pub(super) rejects: Option<Landed>,
     /// What is left of the node's rows when its consumer stopped early.
@@ -149,6 +151,7 @@ impl Tally {
             bytes: Arc::default(),
             reasons: Mutex::default(),
             warnings: Mutex::default(),
+            ports: Mutex::default(),
             rejects,
             rest: Mutex::default(),
             has_begun: AtomicBool::new(false),
@@ -194,6 +197,16 @@ impl Tally {
     /// Returns rows by the rule that warned about them, the most frequent first.
     pub(super) fn warnings(&self) -> Vec<(String, u64)> {
         by_count(&lock(&self.warnings))
+    }
+
+    /// Counts rows that went to a port.
+    pub(super) fn route(&self, port: &str, n: u64) {
+        *lock(&self.ports).entry(port.to_owned()).or_default() += n;
+    }
+
+    /// Returns rows by port, the most frequent first.
+    pub(super) fn ports(&self) -> Vec<(String, u64)> {
+        by_count(&lock(&self.ports))
     }
 
     fn touch(&self) {

@@ -12,6 +12,7 @@ mod plan;
 mod project;
 mod report;
 mod run;
+mod testing;
 
 pub use check::{Checked, Options, check};
 pub use file::File;
@@ -19,3 +20,4 @@ pub use plan::{Explained, explain};
 pub use project::{Outputs, open_tables, outputs, pipelines_in};
 pub use report::{NodeReport, Report};
 pub use run::{Progress, Run, SourceProgress};
+pub use testing::{Difference, StandIn, Tested, test};

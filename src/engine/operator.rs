@@ -2,6 +2,7 @@
 //! and the first rows of their keys. They count, and set rejected rows aside. Only this file and
 //! `count.rs` implement DataFusion's traits.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -12,8 +13,8 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{
     Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringViewBuilder,
 };
-use datafusion::arrow::compute::filter_record_batch;
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::compute::{cast, filter_record_batch};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result as PlanResult, internal_err};
@@ -199,6 +200,7 @@ impl DisplayAs for RowsExec {
                 let names: Vec<&str> = by.iter().map(name).collect();
                 write!(f, "FirstExec: {node}, by=[{}]", names.join(", "))
             }
+            Rows::Operated { operator: Operator::Route, .. } => write!(f, "RouteExec: {node}"),
         }
     }
 }
@@ -320,6 +322,11 @@ impl ExecutionPlan for RowsExec {
                         };
                         first.of(input).inspect(count).boxed()
                     }
+                    Operator::Route => {
+                        let (tally, projection) = (Arc::clone(tally), self.projection.clone());
+                        let rows = input.map(move |batch| route(&batch?, &tally, &projection));
+                        rows.boxed()
+                    }
                 };
                 let node = node.clone();
                 let rows = rows.map(move |batch| {
@@ -374,7 +381,7 @@ fn first_bad_row(rejected: &RecordBatch) -> Error {
 /// Returns the columns of a divided node's port `.rejected`: its own, and the reason.
 pub(super) fn rejected_schema(schema: &SchemaRef) -> SchemaRef {
     let mut fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone()).collect();
-    fields.push(Field::new(REASON, datafusion::arrow::datatypes::DataType::Utf8View, false));
+    fields.push(Field::new(REASON, DataType::Utf8View, false));
     Arc::new(Schema::new(fields))
 }
 
@@ -448,6 +455,20 @@ impl Divide {
         let by_name = by_name.map(|(rule, n)| (rule.name.clone(), n));
         Ok(self.tally.reject(rows, by_name)?)
     }
+}
+
+/// Counts rows by port: the last column names it.
+fn route(batch: &RecordBatch, tally: &Tally, projection: &[usize]) -> PlanResult<RecordBatch> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let ports = cast(batch.column(batch.num_columns() - 1), &DataType::Utf8View)?;
+    for port in ports.as_string_view().iter().flatten() {
+        *counts.entry(port).or_default() += 1;
+    }
+    for (port, n) in counts {
+        tally.route(port, n);
+    }
+    tally.accept(batch.num_rows() as u64);
+    Ok(batch.project(projection)?)
 }
 
 /// A node's rows, kept in its tally while a plan reads them.

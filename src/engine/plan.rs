@@ -3,7 +3,7 @@
 //! A node that several others read is landed: it is computed once and read from there. Sinks of
 //! the same node share one reading. So every source is read once, whatever reads it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -13,23 +13,25 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::{ident, lit};
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::check::{Checked, Options};
 use super::count::{Planner, counted};
 use super::file::{Common, File, Node};
-use super::graph::{Edges, node_of};
+use super::graph::{Edges, is_rejects, kept_nodes, node_of, to_land, with_rejects};
 use super::land::{Landed, Tally};
 use super::operator::{LandedRows, Rows, Table, rejected_schema};
+use super::testing::Kept;
 use crate::context::{BuildContext, Sql, reference};
 use crate::error::Result;
 use crate::publish::Missing;
 use crate::sinks::{Disposition, Sink, SinkKind, Target};
-use crate::sources::{Contract, Source, SourceKind};
+use crate::sources::{Contract, Given, Source, SourceKind};
 use crate::spec::{Code, Diagnostic, Family, Located, Scope, Share};
 use crate::table;
-use crate::transforms::{Operator, Rule, TransformKind};
+use crate::transforms::{Operator, PORT, Rule, TransformKind};
 
 /// Memory that operators may fill before they spill to disk.
 const MEMORY: usize = 256 << 20;
@@ -42,6 +44,8 @@ pub(super) struct Plan {
     pub(super) stages: Vec<Stage>,
     /// What runs when everything else was read: sinks of rejected rows.
     pub(super) late_stages: Vec<Stage>,
+    /// Rows that a test looks at, by node or port.
+    pub(super) kept: Vec<(String, Kept)>,
     /// Folder of the run, for landed rows; set when it begins.
     pub(super) folder: Arc<OnceLock<PathBuf>>,
 }
@@ -83,6 +87,8 @@ pub(super) enum Into {
     Landed(Arc<LandedRows>),
     /// To sinks, by index.
     Sinks(Vec<usize>),
+    /// To a test.
+    Kept(Kept),
 }
 
 /// Makes a session with our operators in it.
@@ -133,6 +139,7 @@ impl Plan {
         sql: Sql,
         found: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
+        let kept = kept_nodes(file, options);
         let mut planning = Planning {
             session: sql.session(),
             sql,
@@ -140,8 +147,8 @@ impl Plan {
             options,
             state,
             folder: Arc::default(),
-            landed: to_land(file, edges),
-            with_rejects: with_rejects(edges),
+            landed: to_land(file, edges, &kept),
+            with_rejects: with_rejects(edges, &kept),
             unknown: file.broken.clone(),
             nodes: Vec::new(),
             stages: Vec::new(),
@@ -157,55 +164,35 @@ impl Plan {
             }
         }
         let sinks = planning.sinks(file, found).await;
+        let kept = planning.keep(&kept, found).await;
         planning.unknown.is_empty().then(|| Self {
             nodes: planning.nodes,
             sinks,
             stages: planning.stages,
             late_stages: planning.late_stages,
+            kept,
             folder: planning.folder,
         })
     }
 }
 
-/// Finds the nodes that are read more than once, or together with their own rejected rows.
-fn to_land(file: &File, edges: &Edges) -> BTreeSet<String> {
-    let mut n_readings: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut shared: BTreeSet<Vec<&str>> = BTreeSet::new();
-    let mut landed = BTreeSet::new();
-    for (id, from) in edges {
-        let inputs: Vec<&str> = from.iter().map(|input| input.as_str()).collect();
-        let is_sink = file.sinks.iter().any(|node| node.id.value == *id);
-        // Sinks with the same `from` share a reading.
-        if is_sink && !shared.insert(inputs.clone()) {
-            continue;
-        }
-        let reads_nodes = inputs.iter().any(|input| !input.contains('.'));
-        for input in inputs {
-            if !input.contains('.') {
-                *n_readings.entry(input).or_default() += 1;
-            } else if !is_sink || reads_nodes {
-                // Rejected rows are complete when the node was read to its end: their reader would
-                // otherwise have to run before itself.
-                landed.insert(node_of(input).to_owned());
-            }
-        }
-    }
-    let several = n_readings.into_iter().filter(|(_, n)| *n > 1);
-    landed.extend(several.map(|(node, _)| node.to_owned()));
-    landed
-}
-
-fn with_rejects(edges: &Edges) -> BTreeSet<String> {
-    let ports = edges.values().flatten().filter(|from| from.contains('.'));
-    ports.map(|port| node_of(port).to_owned()).collect()
-}
-
 impl Planning<'_> {
     fn source(&mut self, node: &Node<SourceKind>, found: &mut Vec<Diagnostic>) {
-        let mut context = BuildContext::new(self.scope, self.options.is_run);
+        let mut context = BuildContext::new(self.scope, self.options.files());
         let contract: &Contract = &node.common.contract;
-        let built = node.kind.settings().build(contract, &mut context);
+        let mut built = node.kind.settings().build(contract, &mut context);
         found.extend(context.found);
+        if let Some(stand_in) = &self.options.stand_in {
+            let given = stand_in.case.given.get(&node.id);
+            let rows = Given::new(built.map(|source| source.schema()), contract, given);
+            built = match rows {
+                Ok(rows) => Some(Arc::new(rows)),
+                Err(faults) => {
+                    found.extend(faults);
+                    None
+                }
+            };
+        }
         let Some(source) = built else {
             self.unknown.insert(node.id.value.clone());
             return;
@@ -298,7 +285,10 @@ impl Planning<'_> {
             };
             let table = Table::new(schema, rows);
             planned_node.whole = self.session.read_table(Arc::new(table.clone())).ok();
-            self.register(id, table, &tally)
+            match self.register(id, table, &tally) {
+                Ok(()) => self.register_ports(node).await,
+                failed => failed,
+            }
         } else {
             self.register_view(id, counted(planned.rows, id, &tally))
         };
@@ -345,6 +335,24 @@ impl Planning<'_> {
         }
         let rows = self.session.read_table(Arc::new(table))?;
         self.land(id, rows)
+    }
+
+    /// Registers each port of a routed node: the rows that name it.
+    async fn register_ports(&self, node: &Node<TransformKind>) -> Result<(), DataFusionError> {
+        let ports = node.kind.settings().ports();
+        if ports.is_empty() {
+            return Ok(());
+        }
+        if let Some(catalog) = self.session.catalog("datafusion") {
+            catalog.register_schema(&node.id, Arc::new(MemorySchemaProvider::new()))?;
+        }
+        for port in ports {
+            let rows = self.session.table(reference(&node.id)).await?;
+            let rows = rows.filter(ident(PORT).eq(lit(port.as_str())))?.drop_columns(&[PORT])?;
+            let name = format!("{}.{}", node.id.value, port.value);
+            self.session.register_table(reference(&name), rows.into_view())?;
+        }
+        Ok(())
     }
 
     fn register_view(&mut self, id: &str, rows: DataFrame) -> Result<(), DataFusionError> {
@@ -429,10 +437,36 @@ impl Planning<'_> {
         for (from, rows, indices) in groups {
             let stage = Stage { name: from.join(", "), rows, into: Into::Sinks(indices) };
             // Rejected rows are complete only after everything else was read.
-            let is_late = from.iter().all(|from| from.contains('.'));
+            let is_late = from.iter().all(|from| is_rejects(from));
             if is_late { &mut self.late_stages } else { &mut self.stages }.push(stage);
         }
         sinks
+    }
+
+    /// Adds a stage for each node and port that a test looks at.
+    async fn keep(
+        &mut self,
+        ids: &[Located<String>],
+        found: &mut Vec<Diagnostic>,
+    ) -> Vec<(String, Kept)> {
+        let mut all = Vec::new();
+        for id in ids {
+            if self.unknown.contains(node_of(id)) || !self.has_inputs(std::slice::from_ref(id)) {
+                continue;
+            }
+            match self.session.table(reference(id)).await {
+                Ok(rows) => {
+                    let kept = Kept::new(Arc::clone(rows.schema().inner()));
+                    let name = id.value.clone();
+                    let stage = Stage { name: name.clone(), rows, into: Into::Kept(kept.clone()) };
+                    let is_late = is_rejects(id);
+                    if is_late { &mut self.late_stages } else { &mut self.stages }.push(stage);
+                    all.push((name, kept));
+                }
+                Err(error) => found.push(cannot_plan(&error, id)),
+            }
+        }
+        all
     }
 
     /// Looks up the columns that a sink's settings name.
@@ -472,7 +506,8 @@ pub(super) fn build_sink(
         newer_by: newer_by.clone(),
         missing: missing.clone(),
     };
-    let mut context = BuildContext::new(scope, options.is_run);
+    let mut context = BuildContext::new(scope, options.files());
+    context.root = options.stand_in.as_ref().map(|stand_in| stand_in.root.as_path());
     let built = node.kind.settings().build(&disposition, &mut context);
     found.extend(context.found);
     built
@@ -524,6 +559,7 @@ impl Plan {
     pub(super) fn title(&self, stage: &Stage) -> String {
         match &stage.into {
             Into::Landed(_) => format!("{} (landed: read by several)", stage.name),
+            Into::Kept(_) => format!("{} (looked at by a test)", stage.name),
             Into::Sinks(indices) => {
                 let ids: Vec<&str> = indices
                     .iter()

@@ -20,6 +20,7 @@ use crate::sinks::{NULL_PARTITION, Target};
 use crate::sources::{self, OnBadRow, Source as _};
 use crate::spec::{Diagnostic, tidy};
 use crate::state;
+use crate::table::infer_csv;
 
 /// Finds the pipeline files of a project: `*.yaml` in a folder and in `pipelines/` below it.
 pub fn pipelines_in(folder: &Path) -> Vec<PathBuf> {
@@ -107,7 +108,7 @@ fn add_schema(session: &SessionContext, name: &str) -> Result<()> {
 }
 
 /// Opens what one sink wrote; `None` when there is nothing yet.
-async fn open_sink(
+pub(super) async fn open_sink(
     session: &SessionContext,
     target: &Target,
     state: &Path,
@@ -120,7 +121,10 @@ async fn open_sink(
             Ok(Some(with_nulls(rows, partition_by)?.into_view()))
         }
         Target::Csv { file } if file.is_file() => {
-            let options = CsvReadOptions::new().newlines_in_values(true);
+            let schema = infer_csv(file).map_err(|error| {
+                Error::external(format!("`{}` cannot be read", file.display())).because(error)
+            })?;
+            let options = CsvReadOptions::new().newlines_in_values(true).schema(&schema);
             let rows = session.read_csv(&*file.to_string_lossy(), options).await?;
             Ok(Some(rows.into_view()))
         }

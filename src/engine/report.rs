@@ -59,6 +59,7 @@ impl Report {
                 let rate = node.rows_out as f64 / node.seconds;
                 let _ = write!(line, "  {}  {}", duration(node.seconds), rate_of(rate));
             }
+            line.push_str(&by(&node.ports));
             if node.rejected > 0 {
                 let _ = write!(line, "  {} rejected{}", grouped(node.rejected), by(&node.reasons));
             }

@@ -229,6 +229,12 @@ impl Run {
                 }
                 Ok(Vec::new())
             }
+            (Into::Kept(kept), _) => {
+                while let Some(batch) = rows.next().await {
+                    kept.push(batch?);
+                }
+                Ok(Vec::new())
+            }
             (Into::Sinks(indices), None) => {
                 let n_rows = read_to_the_end(rows).await?;
                 let nodes = indices.iter().map(|&index| &self.checked.plan.sinks[index].id);
@@ -361,6 +367,7 @@ fn node_run(node: &PlannedNode) -> NodeRun {
         rejected: node.tally.rejected.load(Ordering::Relaxed),
         reasons: node.tally.reasons(),
         warnings: node.tally.warnings(),
+        ports: node.tally.ports(),
         merged: None,
         seconds: node.tally.seconds(),
         detail: node.source.as_ref().map(|source| source.describe()).unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! What a pipeline promises itself of a source: its columns, and what happens when it breaks.
 
+use datafusion::arrow::datatypes::Field;
 use serde::Deserialize;
 
 use crate::context::BuildContext;
@@ -120,6 +121,14 @@ impl Contract {
             }
         });
         (column, pattern)
+    }
+
+    /// Returns its columns as Arrow fields; text where it does not say a type.
+    pub(super) fn fields(&self) -> Vec<Field> {
+        let field = |(name, column): &(Located<String>, ContractColumn)| {
+            Field::new(&name.value, column.kind.unwrap_or_default().data_type(), true)
+        };
+        self.columns.0.iter().map(field).collect()
     }
 
     /// Deals with a difference between the columns that are there and those that are expected.

@@ -9,7 +9,7 @@ use super::Source;
 use super::contract::{CheckedColumn, Contract};
 use super::delimited::{Delimited, DelimitedPart, first_record, match_header};
 use super::input::{self, Part};
-use crate::context::BuildContext;
+use crate::context::{BuildContext, Files};
 use crate::spec::{Code, Diagnostic, Text};
 use crate::table::{Column, is_date_format, snake_case};
 
@@ -19,7 +19,8 @@ pub(super) fn find_parts(
     is_wanted: &dyn Fn(&str) -> bool,
     context: &mut BuildContext<'_>,
 ) -> Vec<Part> {
-    match context.path(path).map(|path| input::find(&path, is_wanted)) {
+    let path_given = context.path(path).filter(|_| context.files != Files::AreNotRead);
+    match path_given.map(|path| input::find(&path, is_wanted)) {
         Some(Ok(parts)) => parts,
         Some(Err(error)) => {
             context.found.push(not_there(error.to_string(), path, context));
@@ -31,9 +32,9 @@ pub(super) fn find_parts(
 
 /// A missing file stops a run, and is no more than a warning to a check.
 pub(super) fn not_there(message: String, at: &Text, context: &BuildContext<'_>) -> Diagnostic {
-    match context.files_must_exist {
-        true => Diagnostic::error(Code::File, message, at.at()),
-        false => Diagnostic::warning(Code::File, message, at.at()),
+    match context.files {
+        Files::MustExist => Diagnostic::error(Code::File, message, at.at()),
+        _ => Diagnostic::warning(Code::File, message, at.at()),
     }
 }
 
@@ -64,7 +65,7 @@ impl Layout<'_> {
         let mut headers = Vec::new();
         for part in &parts {
             // A check must not wait for standard input.
-            if part.is_stdin() && !context.files_must_exist {
+            if part.is_stdin() && context.files != Files::MustExist {
                 return None;
             }
             let message = match first_record(part, self.dialect) {

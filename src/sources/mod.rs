@@ -6,6 +6,7 @@ mod companies_house_bulk;
 mod contract;
 mod csv;
 mod delimited;
+mod given;
 mod input;
 mod layout;
 mod sqlite;
@@ -26,6 +27,7 @@ use crate::spec::kinds;
 pub use companies_house_bulk::CompaniesHouseBulk;
 pub use contract::{Contract, OnBadRow};
 pub use csv::Csv;
+pub use given::Given;
 pub use sqlite::{Sqlite, Table};
 
 kinds! {

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::contract::Contract;
 use super::layout::not_there;
 use super::{Batch, BatchStream, BuildSource, Source, on_thread};
-use crate::context::{BuildContext, ReadContext};
+use crate::context::{BuildContext, Files, ReadContext};
 use crate::error::{Error, Result};
 use crate::publish::quote;
 use crate::spec::{Code, Diagnostic, Located, Text, did_you_mean};
@@ -51,6 +51,9 @@ impl BuildSource for Sqlite {
         if let Some((name, _)) = contract.columns.0.first() {
             let message = "a `sqlite` source has the columns of its table and takes no others";
             context.found.push(Diagnostic::error(Code::Reserved, message, name.at));
+        }
+        if context.files == Files::AreNotRead {
+            return None;
         }
         let path = context.path(&self.path)?;
         if !path.is_file() {

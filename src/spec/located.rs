@@ -117,3 +117,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for LocatedMap<T> {
         deserializer.deserialize_map(Entries(std::marker::PhantomData))
     }
 }
+
+/// Says whether a text can be an id: what SQL takes for a name without quotes.
+pub fn is_id(text: &str) -> bool {
+    let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    starts_well
+        && text.len() <= 63
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}

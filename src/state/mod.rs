@@ -17,7 +17,10 @@ pub(crate) use runs::record;
 pub use runs::{NodeRun, Pending, RunRow, Status};
 
 const SCHEMA: &str = include_str!("schema.sql");
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+/// What brings a state file of each older version to the next.
+const UPGRADES: &[(i64, &str)] =
+    &[(1, "ALTER TABLE engine_node_runs ADD COLUMN ports TEXT NOT NULL DEFAULT '{}'")];
 
 /// Names of the engine's tables in the state file, without the prefix `engine_`.
 pub const TABLES: &[&str] = &["runs", "node_runs", "files", "outputs"];
@@ -73,9 +76,13 @@ fn migrate(connection: &mut Connection) -> Result<()> {
                 "the state was written by a newer version of pipeline (schema {newer}, this one knows {VERSION})"
             )));
         }
-        _ => {}
+        (_, true) => {
+            for (_, upgrade) in UPGRADES.iter().filter(|(from, _)| *from >= version) {
+                tx.execute_batch(upgrade)?;
+            }
+        }
+        (_, false) => tx.execute_batch(SCHEMA)?,
     }
-    tx.execute_batch(SCHEMA)?;
     tx.pragma_update(None, "user_version", VERSION)?;
     Ok(tx.commit()?)
 }
@@ -94,6 +101,19 @@ mod tests {
         drop(state);
         let refused = State::open(&path).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(refused.contains("newer version"), "{refused}");
+        Ok(())
+    }
+
+    #[test]
+    fn upgrades_a_state_of_the_first_version() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("tmp"), e))?;
+        let path = folder.path().join("state.db");
+        let mut state = State::open(&path)?;
+        let first = "ALTER TABLE engine_node_runs DROP COLUMN ports; PRAGMA user_version = 1";
+        state.connection().execute_batch(first)?;
+        drop(state);
+        let mut state = State::open(&path)?;
+        state.connection().prepare("SELECT ports FROM engine_node_runs")?;
         Ok(())
     }
 

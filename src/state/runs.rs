@@ -71,6 +71,8 @@ pub struct NodeRun {
     pub reasons: Vec<(String, u64)>,
     /// Rows for which a rule warned, by rule.
     pub warnings: Vec<(String, u64)>,
+    /// Rows by the port to which they went.
+    pub ports: Vec<(String, u64)>,
     /// What a table made of the rows.
     pub merged: Option<Merged>,
     /// Seconds from its first to its last row.
@@ -261,16 +263,12 @@ pub(crate) fn record(
 }
 
 fn write_node(tx: &Transaction<'_>, run: &RunRow, node: &NodeRun) -> Result<()> {
-    let reasons: serde_json::Map<String, serde_json::Value> = node
-        .reasons
-        .iter()
-        .chain(&node.warnings)
-        .map(|(reason, n)| (reason.clone(), (*n).into()))
-        .collect();
+    let reasons = json(node.reasons.iter().chain(&node.warnings));
     tx.execute(
         "INSERT INTO engine_node_runs
-           (run_id, node, family, kind, rows_out, rejected, seconds, started_at, reasons)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+           (run_id, node, family, kind, rows_out, rejected, seconds, started_at, reasons,
+            ports)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             run.run_id,
             node.node,
@@ -280,13 +278,20 @@ fn write_node(tx: &Transaction<'_>, run: &RunRow, node: &NodeRun) -> Result<()> 
             node.rejected,
             node.seconds,
             run.started_at.to_string(),
-            serde_json::Value::from(reasons).to_string()
+            reasons,
+            json(&node.ports)
         ],
     )?;
     match &node.merged {
         Some(merged) => write_merged(tx, &run.run_id, &node.node, merged),
         None => Ok(()),
     }
+}
+
+/// Writes counts as a JSON object.
+fn json<'a>(counts: impl IntoIterator<Item = &'a (String, u64)>) -> String {
+    let counts = counts.into_iter().map(|(name, n)| (name.clone(), (*n).into()));
+    serde_json::Value::Object(counts.collect()).to_string()
 }
 
 fn write_merged(tx: &Transaction<'_>, run_id: &str, node: &str, merged: &Merged) -> Result<()> {

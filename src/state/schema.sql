@@ -1,5 +1,5 @@
 -- The state of the engine: what ran, what it published, and what is still to be published.
--- `user_version` 1. Moments are RFC 3339 in UTC.
+-- `user_version` 2. Moments are RFC 3339 in UTC.
 
 CREATE TABLE engine_runs (
     run_id      TEXT PRIMARY KEY,
@@ -33,6 +33,8 @@ CREATE TABLE engine_node_runs (
     started_at  TEXT NOT NULL,
     -- rejected rows by rule, as JSON
     reasons     TEXT NOT NULL,
+    -- rows by the port to which they went, as JSON
+    ports       TEXT NOT NULL DEFAULT '{}',
     PRIMARY KEY (run_id, node)
 );
 

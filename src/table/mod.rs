@@ -3,14 +3,18 @@
 mod builders;
 mod cell;
 mod compact;
+mod infer;
 mod parse;
 mod schema;
+mod typed;
 
 pub use builders::{RowBuilder, RowFault};
 pub use cell::{Cell, cell, plain_type, plain_types};
 pub use compact::compact;
+pub use infer::infer_csv;
 pub use parse::{days_since_1970, is_date_format};
 pub use schema::{Column, ColumnType, TableSchema, built_in, rejected_schema, snake_case};
+pub use typed::typed_column;
 
 /// Name of the column of a rejected row that says why it was rejected.
 pub const REASON: &str = "reason";

@@ -5,6 +5,7 @@
 
 mod deduplicate;
 mod filter;
+mod route;
 mod select;
 mod sql;
 mod validate;
@@ -17,10 +18,12 @@ use datafusion::arrow::compute::SortOptions;
 use datafusion::dataframe::DataFrame;
 
 use crate::context::Sql;
-use crate::spec::{Diagnostic, Share, kinds};
+use crate::spec::{Diagnostic, Located, Share, kinds};
 
 pub use deduplicate::Deduplicate;
 pub use filter::Filter;
+pub(crate) use route::PORT;
+pub use route::Route;
 pub use select::Select;
 pub use sql::SqlQuery;
 pub use validate::Validate;
@@ -38,17 +41,24 @@ kinds! {
         "deduplicate" => Deduplicate,
         /// Checks rows against rules.
         "validate" => Validate,
+        /// Divides rows into ports.
+        "route" => Route,
     }
-    reserved: ["route", "score", "enrich", "verify_contacts", "screen", "use"]
+    reserved: ["score", "enrich", "verify_contacts", "screen", "use"]
 }
 
 /// Settings that rewrite the plan. Planning does no I/O.
 #[async_trait]
 pub trait Transform: fmt::Debug + Send + Sync {
     /// Returns the nodes it reads when it names them itself; `None` when it reads its `from`.
-    fn reads(&self, sql: &Sql) -> Result<Option<Vec<crate::spec::Located<String>>>, Diagnostic> {
+    fn reads(&self, sql: &Sql) -> Result<Option<Vec<Located<String>>>, Diagnostic> {
         let _ = sql;
         Ok(None)
+    }
+
+    /// Returns the ports by which alone its rows are read; none for most transforms.
+    fn ports(&self) -> Vec<&Located<String>> {
+        Vec::new()
     }
 
     /// Plans it over the table `from`.
@@ -82,6 +92,9 @@ pub enum Operator {
         /// The direction of each of the last columns.
         order: Vec<SortOptions>,
     },
+    /// Counts them by port. The last column, [`PORT`], names the port of each row; a row without
+    /// one goes nowhere.
+    Route,
 }
 
 impl Operator {
@@ -90,6 +103,7 @@ impl Operator {
         match self {
             Self::Divide(rules) => rules.len(),
             Self::First { order, .. } => order.len(),
+            Self::Route => 0,
         }
     }
 
@@ -97,7 +111,7 @@ impl Operator {
     pub fn rules(&self) -> &[Rule] {
         match self {
             Self::Divide(rules) => rules,
-            Self::First { .. } => &[],
+            Self::First { .. } | Self::Route => &[],
         }
     }
 }

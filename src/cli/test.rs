@@ -1,0 +1,164 @@
+//! `pipeline test`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Loaded, Surroundings, output};
+use crate::engine::{self, Difference, Tested};
+use crate::error::{Error, Result};
+
+/// Run the tests of pipeline files, without touching the world.
+///
+/// Each test runs its pipeline for real, with rows in place of its sources, a clock that stands
+/// still, and outputs in a temporary folder.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline test pipelines/*.yaml
+  pipeline test pipelines/strike_off_bulk.yaml -k 'too young' --junit report.xml")]
+pub(super) struct Arguments {
+    /// Pipeline files; a folder stands for the `*.yaml` in it.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Only tests whose name holds this text.
+    #[arg(short = 'k', value_name = "TEXT", default_value = "")]
+    wanted: String,
+    /// Also write the results to a file, as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
+    let mut is_fine = true;
+    let (mut n_passed, mut n_failed) = (0, 0);
+    let mut suites = Vec::new();
+    for file in surroundings.expand(&arguments.files) {
+        let options = surroundings.options(&[], false, None)?;
+        let text = surroundings.read(&file)?;
+        let place = surroundings.working_folder.join(&file);
+        let (tests, found) = engine::test(&text, &place, &options, &arguments.wanted).await;
+        let name = file.display().to_string();
+        is_fine &= found.is_empty();
+        surroundings
+            .show(&Loaded { name: name.clone(), text: text.clone(), checked: None, found }, false);
+        for test in &tests {
+            let mark = if test.is_passed() { "✓" } else { "✗" };
+            let seconds = test.seconds;
+            output::print(&format!("{mark} {name}: {}  {seconds:.2} s\n", test.name.value));
+            output::print(&told(test));
+            let loaded = Loaded {
+                name: name.clone(),
+                text: text.clone(),
+                checked: None,
+                found: test.found.clone(),
+            };
+            surroundings.show(&loaded, false);
+            if test.is_passed() { n_passed += 1 } else { n_failed += 1 }
+        }
+        suites.push((name, tests));
+    }
+    output::print(&format!("{n_passed} passed, {n_failed} failed\n"));
+    if let Some(path) = arguments.junit {
+        std::fs::write(&path, junit(&suites)).map_err(|e| Error::io(&path, e))?;
+    }
+    Ok(if is_fine && n_failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// Tells what is not as expected: expected rows beside those that came.
+fn told(test: &Tested) -> String {
+    let mut out = String::new();
+    for difference in &test.differences {
+        out.push_str(&table(difference));
+    }
+    if let Some(error) = &test.error {
+        let _ = writeln!(out, "  the run failed: {error}");
+    }
+    out
+}
+
+fn table(difference: &Difference) -> String {
+    let header: Vec<String> = difference.columns.clone();
+    let lines: Vec<(&str, &Vec<String>)> = std::iter::once(("", &header))
+        .chain(difference.expected.iter().map(|row| ("- expected", row)))
+        .chain(difference.got.iter().map(|row| ("+ got", row)))
+        .collect();
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|(_, row)| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let id = &difference.id;
+    let round = match difference.round {
+        1 => String::new(),
+        round => format!(", in run {round}"),
+    };
+    let mut out = format!("  {} (line {}){round}\n", id.value, id.at.line);
+    for (mark, row) in lines {
+        let mut line = format!("    {mark:<12}");
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// Writes the results as JUnit XML.
+fn junit(suites: &[(String, Vec<Tested>)]) -> String {
+    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
+    for (file, tests) in suites {
+        let n_failed = tests.iter().filter(|test| !test.is_passed()).count();
+        let _ = writeln!(
+            out,
+            "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{n_failed}\">",
+            escape(file),
+            tests.len()
+        );
+        for test in tests {
+            let _ = write!(
+                out,
+                "    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3}\"",
+                escape(file),
+                escape(&test.name),
+                test.seconds
+            );
+            if test.is_passed() {
+                out.push_str("/>\n");
+                continue;
+            }
+            let faults = test.found.iter().map(|fault| {
+                format!("{}:{}:{}: {}\n", file, fault.at.line, fault.at.column, fault.message)
+            });
+            let told = told(test) + &faults.collect::<String>();
+            let first = told.lines().next().unwrap_or_default().trim().to_owned();
+            let _ = writeln!(
+                out,
+                "><failure message=\"{}\">{}</failure></testcase>",
+                escape(&first),
+                escape(&told)
+            );
+        }
+        out.push_str("  </testsuite>\n");
+    }
+    out.push_str("</testsuites>\n");
+    out
+}
+
+/// Escapes a text for XML, and leaves out the control characters that XML cannot hold.
+fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '"' => out.push_str("&quot;"),
+            c if c.is_control() && !matches!(c, '\n' | '\t') => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,105 @@
+//! Rows that are written down in a test and stand in for a source.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::StreamExt as _;
+
+use super::{Batch, BatchStream, Contract, Source};
+use crate::context::ReadContext;
+use crate::error::Error;
+use crate::spec::{Code, Diagnostic, TestRows, did_you_mean, list};
+use crate::table::typed_column;
+
+/// Rows in place of a source.
+#[derive(Clone, Debug)]
+pub struct Given {
+    rows: RecordBatch,
+}
+
+impl Given {
+    /// Reads rows as a source with the columns `known` would have delivered them. A source whose
+    /// columns only its file could tell has those of its contract and those that are given, as
+    /// text unless the contract says otherwise.
+    pub fn new(
+        known: Option<SchemaRef>,
+        contract: &Contract,
+        given: Option<&TestRows>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let is_known = known.is_some();
+        let mut fields: Vec<Field> = match &known {
+            Some(schema) => schema.fields().iter().map(|field| field.as_ref().clone()).collect(),
+            None => contract.fields(),
+        };
+        let mut found = Vec::new();
+        for name in given.iter().flat_map(|rows| &rows.columns) {
+            if fields.iter().any(|field| *field.name() == name.value) {
+                continue;
+            }
+            if is_known {
+                let message = format!("the source has no column `{}`", name.value);
+                let fault = Diagnostic::error(Code::UnknownColumn, message, name.at);
+                let names = || fields.iter().map(|field| field.name().as_str());
+                found.push(match did_you_mean(name, names()) {
+                    Some(near) => fault.label(format!("did you mean `{near}`?")),
+                    None => fault.help(format!("columns are {}", list(names()))),
+                });
+            } else {
+                fields.push(Field::new(&name.value, DataType::Utf8View, true));
+            }
+        }
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let n_rows = given.map_or(0, |given| given.rows.len());
+        let mut columns = Vec::with_capacity(fields.len());
+        for field in &fields {
+            let texts = match given {
+                Some(given) => given.column(field.name()),
+                None => Vec::new(),
+            };
+            match typed_column(&texts, field.data_type()) {
+                Ok(column) => columns.push(column),
+                Err(row) => found.extend(given.map(|given| {
+                    given.misfit(row, field.name(), texts[row], &field.data_type().to_string())
+                })),
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
+        let rows =
+            RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
+        match rows {
+            Ok(rows) if found.is_empty() => Ok(Self { rows }),
+            _ => Err(found),
+        }
+    }
+}
+
+impl Source for Given {
+    fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    fn read(&self, context: ReadContext) -> BatchStream {
+        let n_rows = context.limit.map_or(usize::MAX, |limit| limit as usize);
+        let rows = self.rows.slice(0, n_rows.min(self.rows.num_rows()));
+        let batch = rows
+            .project(&context.projection)
+            .map(|rows| Batch { rows, rejected: None })
+            .map_err(|error| Error::internal("a projection").because(error));
+        futures::stream::once(async move { batch }).boxed()
+    }
+
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{:?}", self.rows)
+    }
+
+    fn describe(&self) -> String {
+        "given".to_owned()
+    }
+}
