@@ -9,6 +9,7 @@
 
 mod bulk;
 mod crash;
+mod fragments;
 mod mistakes;
 mod runs;
 mod support;

@@ -388,6 +388,9 @@ fn shipped_pipelines_check_and_run_on_a_made_up_register() {
             text.replace("./out", &format!("./{}", file.len())),
         );
     }
+    let scoring = "shared/scoring.yaml";
+    let text = std::fs::read_to_string(root.join("pipelines").join(scoring)).expect("a fragment");
+    project.write(scoring, text);
     let said = project.pipeline(&["check", "."]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     let shipped = root.join("examples/quickstart/BasicCompanyData-2026-11-01.zip");

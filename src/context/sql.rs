@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, MemorySchemaProvider};
 use datafusion::common::{Column, DataFusionError, SchemaError};
 use datafusion::dataframe::DataFrame;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::expr::Sort;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
@@ -40,6 +42,29 @@ impl Sql {
         file: Arc<str>,
     ) -> Self {
         Self { session, parameters: Arc::new(parameters), file }
+    }
+
+    /// Makes a planner for the SQL of another file, with tables of its own in a new catalog.
+    /// `None` when the catalog cannot be made.
+    pub fn within(&self, catalog: &str, file: Arc<str>) -> Option<Self> {
+        let tables = MemoryCatalogProvider::new();
+        tables.register_schema("public", Arc::new(MemorySchemaProvider::new())).ok()?;
+        self.session.register_catalog(catalog, Arc::new(tables));
+        let state = self.session.state();
+        let config = state.config().clone().with_default_catalog_and_schema(catalog, "public");
+        let state = SessionStateBuilder::new_from_existing(state).with_config(config).build();
+        let session = SessionContext::new_with_state(state);
+        Some(Self { session, parameters: Arc::clone(&self.parameters), file })
+    }
+
+    /// Makes a schema for the ports of a node, if there is none yet.
+    pub fn add_ports(&self, node: &str) -> Result<(), DataFusionError> {
+        let name = self.session.state().config_options().catalog.default_catalog.clone();
+        let catalog = self.session.catalog(&name).filter(|c| c.schema(node).is_none());
+        if let Some(catalog) = catalog {
+            catalog.register_schema(node, Arc::new(MemorySchemaProvider::new()))?;
+        }
+        Ok(())
     }
 
     /// Returns the session whose tables it plans over.
@@ -355,14 +380,13 @@ impl Sql {
     /// Returns the tables that SQL can name: the ids of nodes and of their ports.
     pub fn tables(&self) -> Vec<String> {
         let mut names = Vec::new();
-        for catalog in self.session.catalog_names() {
-            let Some(catalog) = self.session.catalog(&catalog) else { continue };
-            for schema_name in catalog.schema_names() {
-                let Some(schema) = catalog.schema(&schema_name) else { continue };
-                let prefix =
-                    if schema_name == "public" { String::new() } else { schema_name + "." };
-                names.extend(schema.table_names().into_iter().map(|t| format!("{prefix}{t}")));
-            }
+        let state = self.session.state();
+        let catalog = self.session.catalog(&state.config_options().catalog.default_catalog);
+        for schema_name in catalog.iter().flat_map(|catalog| catalog.schema_names()) {
+            let schema = catalog.as_ref().and_then(|catalog| catalog.schema(&schema_name));
+            let Some(schema) = schema else { continue };
+            let prefix = if schema_name == "public" { String::new() } else { schema_name + "." };
+            names.extend(schema.table_names().into_iter().map(|t| format!("{prefix}{t}")));
         }
         names.sort();
         names

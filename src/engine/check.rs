@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::{self, File, Node};
-use super::graph::{self, Edges, is_rejects, node_of};
+use super::fragment;
+use super::graph::{self, Edges, Origins, is_rejects, node_of};
 use super::plan::Plan;
 use super::testing::{StandIn, check_case};
 use crate::clock::Clock;
 use crate::context::{Files, Sql, below};
 use crate::spec::{
-    Code, Diagnostic, Family, Located, Mark, Scope, Severity, Value, VarType, did_you_mean, is_id,
-    list, tidy,
+    Code, Diagnostic, Family, Located, Mark, Origin, Scope, Severity, Value, VarType, did_you_mean,
+    is_id, list, tidy,
 };
 
 /// What a check is told from outside the file.
@@ -59,6 +60,8 @@ pub struct Checked {
     pub state: PathBuf,
     /// The text of the file.
     pub text: Arc<str>,
+    /// The fragments that it uses.
+    pub fragments: Vec<Arc<Origin>>,
     /// When the check began.
     pub started_at: jiff::Timestamp,
     /// Values of its variables, as a JSON object.
@@ -85,9 +88,15 @@ pub async fn check(
     let text: Arc<str> = text.into();
     let started_at = options.clock.now();
     let sql = Sql::new(super::plan::session(), parameters, Arc::clone(&text));
-    let edges = edges(&file, &sql, &mut found);
+    let fragments = fragment::expand(&mut file, &scope, &sql, &mut found);
+    let is_fragment = file.fragment.is_some();
+    if is_fragment {
+        fragment::check_outputs(&file, &mut found);
+        fragment::add_inputs(&file, &sql);
+    }
+    let (edges, origins) = edges(&file, &sql, &mut found);
     check_tests(&file, &mut found);
-    let (order, circular) = graph::order(&edges, &mut found);
+    let (order, circular) = graph::order(&edges, &origins, &mut found);
     // What is wrong with nodes of a circle follows from the circle.
     file.broken.extend(circular);
     let state = state(&file, &scope, &mut found);
@@ -97,7 +106,22 @@ pub async fn check(
     }
     let surroundings = (&scope, &options, state.as_path());
     let plan = Plan::new(&file, &order, &edges, surroundings, sql, &mut found).await;
+    // A fragment that is used twice has its mistakes twice.
+    let mut seen: Vec<Diagnostic> = Vec::new();
+    found.retain(|fault| {
+        let is_new = !seen.iter().any(|other| fault.is_same(other));
+        seen.push(fault.clone());
+        is_new
+    });
     let is_broken = found.iter().any(|fault| fault.severity == Severity::Error);
+    if is_fragment {
+        if options.is_run && !is_broken {
+            let at = file.fragment.as_ref().map_or_else(Mark::default, |name| name.at);
+            let fault = Diagnostic::error(Code::BadValue, "a fragment does not run", at);
+            found.push(fault.help("run a pipeline that uses it"));
+        }
+        return (None, found);
+    }
     if !is_broken {
         check_unused(&file, &edges, &mut found);
     }
@@ -109,7 +133,8 @@ pub async fn check(
     let vars = serde_json::Value::Object(values.collect()).to_string();
     let name = file.name.value.clone();
     let path = path.to_owned();
-    (Some(Checked { name, path, state, text, started_at, vars, options, plan }), found)
+    let checked = Checked { name, path, state, text, fragments, started_at, vars, options, plan };
+    (Some(checked), found)
 }
 
 fn check_name(file: &File, found: &mut Vec<Diagnostic>) {
@@ -122,7 +147,7 @@ fn check_name(file: &File, found: &mut Vec<Diagnostic>) {
 
 const RESERVED_IDS: &[&str] = &["engine", "public", "information_schema", "datafusion", "calls"];
 
-fn check_ids(file: &File, found: &mut Vec<Diagnostic>) {
+pub(super) fn check_ids(file: &File, found: &mut Vec<Diagnostic>) {
     let mut seen: BTreeMap<&str, Mark> = BTreeMap::new();
     for id in file.ids() {
         if !is_id(id) || id.starts_with("__") {
@@ -234,17 +259,20 @@ fn parameters(file: &File, scope: &Scope, options: &Options) -> BTreeMap<String,
 }
 
 /// Finds what feeds each node, and inputs that are nothing.
-fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> Edges {
+fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> (Edges, Origins) {
     let ids: BTreeSet<&str> =
         file.ids().map(|id| id.as_str()).chain(file.broken.iter().map(String::as_str)).collect();
+    let inputs = file.inputs.0.iter().map(|(name, _)| name.as_str());
+    let ids: BTreeSet<&str> = ids.into_iter().chain(inputs).collect();
     let sinks: BTreeSet<&str> = file.sinks.iter().map(|node| node.id.as_str()).collect();
     let divided: BTreeSet<&str> = file.with_rejects().collect();
     let routed = ports(file);
-    let mut edges = Edges::new();
+    let (mut edges, mut origins) = (Edges::new(), Origins::new());
     for node in &file.sources {
         edges.insert(node.id.value.clone(), Vec::new());
     }
     for node in &file.transforms {
+        let sql = node.instance.as_ref().map_or(sql, |instance| &instance.sql);
         let from = match node.kind.settings().reads(sql) {
             Ok(Some(reads)) => {
                 if let Some(from) = node.common.from.first() {
@@ -257,12 +285,20 @@ fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> Edges {
             // The mistake shows again when the node is planned.
             Err(_) => Vec::new(),
         };
-        edges.insert(node.id.value.clone(), from);
+        let global = |from: Located<String>| {
+            let Some(instance) = &node.instance else { return from };
+            let (from, origin) = instance.input(&from);
+            let edge = (node.id.value.clone(), from.value.clone());
+            origins.extend(origin.map(|origin| (edge, origin)));
+            from
+        };
+        edges.insert(node.id.value.clone(), from.into_iter().map(global).collect());
     }
     for node in &file.sinks {
         edges.insert(node.id.value.clone(), from_of(node, found));
     }
-    for from in edges.values().flatten() {
+    for (reader, from) in edges.iter().flat_map(|(id, from)| from.iter().map(move |f| (id, f))) {
+        let before = found.len();
         let node = node_of(from);
         let problem = if !ids.contains(node) {
             Some(format!("no node `{node}`"))
@@ -286,8 +322,13 @@ fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> Edges {
                 None => fault.help(format!("nodes are {}", list(known))),
             });
         }
+        if let Some(origin) = origins.get(&(reader.clone(), from.value.clone())) {
+            for fault in &mut found[before..] {
+                fault.origin.get_or_insert_with(|| Arc::clone(origin));
+            }
+        }
     }
-    edges
+    (edges, origins)
 }
 
 /// Looks up the names that tests use.
@@ -341,7 +382,8 @@ fn from_of<K: Family>(node: &Node<K>, found: &mut Vec<Diagnostic>) -> Vec<Locate
 fn check_unused(file: &File, edges: &Edges, found: &mut Vec<Diagnostic>) {
     let used: BTreeSet<&str> = edges.values().flatten().map(|from| node_of(from)).collect();
     let sources = file.sources.iter().map(|node| (&node.id, "source"));
-    let transforms = file.transforms.iter().map(|node| (&node.id, "transform"));
+    let own = || file.transforms.iter().filter(|node| node.instance.is_none());
+    let transforms = own().map(|node| (&node.id, "transform"));
     for (id, family) in sources.chain(transforms) {
         if !used.contains(id.as_str()) {
             let message = format!("nothing reads the {family} `{}`", id.value);
@@ -349,7 +391,7 @@ fn check_unused(file: &File, edges: &Edges, found: &mut Vec<Diagnostic>) {
         }
     }
     let read: BTreeSet<&str> = edges.values().flatten().map(|from| from.value.as_str()).collect();
-    for node in &file.transforms {
+    for node in own() {
         for port in node.kind.settings().ports() {
             let name = format!("{}.{}", node.id.value, port.value);
             if used.contains(node.id.as_str()) && !read.contains(name.as_str()) {

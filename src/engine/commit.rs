@@ -29,6 +29,9 @@ impl Run {
                 sha.update(source.fingerprint());
             }
         }
+        for fragment in &self.checked.fragments {
+            sha.update(fragment.text.as_bytes());
+        }
         sha.update(format!("{:?}", self.checked.options.limit));
         publish::hex(&sha.finalize())
     }

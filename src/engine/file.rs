@@ -7,11 +7,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Error as YamlError;
 
+use super::fault::fault;
+use super::fragment::Instance;
 use crate::publish::Missing;
 use crate::sinks::{SinkKind, Write};
 use crate::sources::{Contract, SourceKind};
@@ -19,6 +21,7 @@ use crate::spec::{
     Code, Diagnostic, Family, Located, LocatedMap, Mark, TestCase, Text, VarDecl, did_you_mean,
     list,
 };
+use crate::table::ColumnType;
 use crate::transforms::TransformKind;
 
 /// A pipeline file.
@@ -38,6 +41,12 @@ pub struct File {
     pub transforms: Vec<Node<TransformKind>>,
     /// Its sinks.
     pub sinks: Vec<Node<SinkKind>>,
+    /// Name of the fragment that it is instead of a pipeline.
+    pub fragment: Option<Located<String>>,
+    /// The inputs of a fragment, and the columns that each needs.
+    pub inputs: LocatedMap<LocatedMap<InputColumn>>,
+    /// The nodes of a fragment that a pipeline may read.
+    pub outputs: Vec<Located<String>>,
     /// Its tests.
     pub tests: Vec<TestCase>,
     /// Ids of nodes that are left out because of mistakes in them.
@@ -80,6 +89,24 @@ pub struct Node<K> {
     pub kind_at: Mark,
     /// The keys beside the kind.
     pub common: Common,
+    /// The fragment that it belongs to.
+    pub instance: Option<Arc<Instance>>,
+}
+
+/// A column that an input of a fragment needs: `date`, or `date?` when it may be null.
+#[derive(Clone, Copy, Debug)]
+pub struct InputColumn {
+    /// Its type.
+    pub kind: ColumnType,
+}
+
+impl<'de> Deserialize<'de> for InputColumn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let name = text.strip_suffix('?').unwrap_or(&text);
+        let kind = ColumnType::deserialize(serde::de::value::StrDeserializer::new(name))?;
+        Ok(Self { kind })
+    }
 }
 
 /// The keys that every kind of a family shares.
@@ -87,6 +114,10 @@ pub struct Node<K> {
 pub struct Common {
     /// Ids of nodes or ports whose rows it takes; several are joined one after the other.
     pub from: Vec<Located<String>>,
+    /// The nodes that are the inputs of a fragment.
+    pub with: LocatedMap<Located<String>>,
+    /// The output of a fragment.
+    pub output: Option<Located<String>>,
     /// What a source promises.
     pub contract: Contract,
     /// What a sink does with its rows.
@@ -106,9 +137,6 @@ const TOP_RESERVED: &[&str] = &[
     "resources",
     "schedule",
     "alerts",
-    "fragment",
-    "inputs",
-    "outputs",
     "matrix",
     "extends",
     "profiles",
@@ -135,9 +163,6 @@ const NODE_RESERVED: &[&str] = &[
     "stop_after",
     "first",
     "priority",
-    "use",
-    "with",
-    "output",
     "where",
     "digest",
     "compact",
@@ -280,6 +305,13 @@ impl<'de> Visitor<'de> for FileSeed<'_> {
                 "tests" => {
                     file.tests = reading.value(&path, map, A::next_value)?.unwrap_or_default();
                 }
+                "fragment" => file.fragment = reading.value(&path, map, A::next_value)?,
+                "inputs" => {
+                    file.inputs = reading.value(&path, map, A::next_value)?.unwrap_or_default();
+                }
+                "outputs" => {
+                    file.outputs = reading.value(&path, map, A::next_value)?.unwrap_or_default();
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     reading.unknown(&key, "in a pipeline", TOP_KEYS, TOP_RESERVED);
@@ -287,9 +319,11 @@ impl<'de> Visitor<'de> for FileSeed<'_> {
             }
         }
         check_version(reading, version);
+        check_fragment(reading, &file);
         match name {
             Some(Some(name)) => file.name = name,
             Some(None) => {}
+            None if file.fragment.is_some() => {}
             None => {
                 let at = Mark { line: 1, column: 1, len: 1 };
                 let fault = Diagnostic::error(Code::WrongType, "the pipeline has no `name`", at);
@@ -297,6 +331,22 @@ impl<'de> Visitor<'de> for FileSeed<'_> {
             }
         }
         Ok(file)
+    }
+}
+
+/// Refuses what does not belong into a fragment, or into a pipeline.
+fn check_fragment(reading: &Reading<'_>, file: &File) {
+    let sources = file.sources.iter().map(|node| (&node.id, "source"));
+    let outside = sources.chain(file.sinks.iter().map(|node| (&node.id, "sink")));
+    let inputs = file.inputs.0.iter().map(|(name, _)| (name, "input"));
+    let inside = inputs.chain(file.outputs.iter().map(|name| (name, "output")));
+    let (misplaced, whole): (Vec<_>, _) = match file.fragment {
+        Some(_) => (outside.collect(), "a fragment"),
+        None => (inside.collect(), "a pipeline"),
+    };
+    for (id, word) in misplaced {
+        let message = format!("{whole} has no {word}s");
+        reading.note(Diagnostic::error(Code::UnknownKey, message, id.at));
     }
 }
 
@@ -414,7 +464,7 @@ impl<'de, K: Family> Visitor<'de> for NodeSeed<'_, K> {
             reading.note(fault.help(format!("kinds are {}", list(K::KINDS.iter().copied()))));
         }
         let id = self.id.clone();
-        Ok(kind.map(|(kind, kind_at)| Node { id, kind, kind_at, common }))
+        Ok(kind.map(|(kind, kind_at)| Node { id, kind, kind_at, common, instance: None }))
     }
 }
 
@@ -430,7 +480,7 @@ impl<K: Family> NodeSeed<'_, K> {
 fn common_keys(family: &str) -> &'static [&'static str] {
     match family {
         "source" => &["contract"],
-        "transform" => &["from"],
+        "transform" => &["from", "with", "output"],
         _ => &["from", "write", "key", "newer_by", "missing"],
     }
 }
@@ -446,6 +496,8 @@ fn read_common<'de, A: MapAccess<'de>>(
             let from: Option<OneOrMany> = reading.value(path, map, A::next_value)?;
             common.from = from.map(|from| from.0).unwrap_or_default();
         }
+        "with" => common.with = reading.value(path, map, A::next_value)?.unwrap_or_default(),
+        "output" => common.output = reading.value(path, map, A::next_value)?,
         "contract" => {
             common.contract = reading.value(path, map, A::next_value)?.unwrap_or_default();
         }
@@ -505,65 +557,6 @@ impl<'de> Deserialize<'de> for OneOrMany {
             Texts::Many(texts) => texts,
         }))
     }
-}
-
-/// Turns a parser's error into ours.
-fn fault(error: &YamlError, text: &str) -> Diagnostic {
-    let at = error.location().map(Mark::from).unwrap_or_default();
-    match error.without_snippet() {
-        YamlError::SerdeUnknownField { field, expected, .. } => {
-            let fault = Diagnostic::error(Code::UnknownKey, format!("unknown key `{field}`"), at);
-            match did_you_mean(field, expected.iter().copied()) {
-                Some(near) => fault.label(format!("did you mean `{near}`?")),
-                None => fault.help(format!("keys are {}", list(expected.iter().copied()))),
-            }
-        }
-        YamlError::SerdeUnknownVariant { variant, expected, .. } => {
-            let fault = Diagnostic::error(Code::BadValue, format!("unknown word `{variant}`"), at);
-            match did_you_mean(variant, expected.iter().copied()) {
-                Some(near) => fault.label(format!("did you mean `{near}`?")),
-                None => fault.help(format!("words are {}", list(expected.iter().copied()))),
-            }
-        }
-        YamlError::SerdeMissingField { field, .. } => {
-            Diagnostic::error(Code::WrongType, format!("`{field}` is missing"), at)
-        }
-        YamlError::DuplicateMappingKey { key, .. } => {
-            let key = key.as_deref().unwrap_or("?");
-            Diagnostic::error(Code::Syntax, format!("`{key}` is given twice"), at)
-        }
-        other => {
-            let code = match other {
-                YamlError::SerdeInvalidType { .. }
-                | YamlError::SerdeInvalidValue { .. }
-                | YamlError::InvalidBooleanStrict { .. }
-                | YamlError::InvalidScalar { .. }
-                | YamlError::Unexpected { .. }
-                | YamlError::Message { .. } => Code::WrongType,
-                _ => Code::Syntax,
-            };
-            let fault = Diagnostic::error(code, message(other), at);
-            match is_colon_or_brace(text, at) {
-                true => fault.help("a text that holds `: `, `{`, `#` or starts with a quote must be quoted as a whole, or written as a block after `|`"),
-                false => fault,
-            }
-        }
-    }
-}
-
-fn message(error: &YamlError) -> String {
-    let text = error.to_string();
-    let text = text.lines().next().unwrap_or_default();
-    // The place is printed beside the snippet.
-    let end = text.find(" at line ").unwrap_or(text.len());
-    text[..end].trim_start_matches("error: ").to_owned()
-}
-
-/// Says whether a line looks like SQL that YAML took apart.
-fn is_colon_or_brace(text: &str, at: Mark) -> bool {
-    let Some(line) = text.lines().nth(at.line.saturating_sub(1)) else { return false };
-    let keys = ["filter:", "that:", "sql:", "prefer:", "select:"];
-    keys.iter().any(|key| line.contains(key))
 }
 
 #[cfg(test)]

@@ -2,13 +2,17 @@
 //! than once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::check::Options;
 use super::file::File;
-use crate::spec::{Code, Diagnostic, Located};
+use crate::spec::{Code, Diagnostic, Located, Origin};
 
 /// The edges of a pipeline: for each node the nodes (without ports) that feed it.
 pub(super) type Edges = BTreeMap<String, Vec<Located<String>>>;
+
+/// The files in which inputs are named, by reader and input, when not in the pipeline's own.
+pub(super) type Origins = BTreeMap<(String, String), Arc<Origin>>;
 
 /// The port of the rows that a source or a transform refused.
 const REJECTED: &str = "rejected";
@@ -24,10 +28,15 @@ pub(super) fn is_rejects(input: &str) -> bool {
 }
 
 /// Sorts the nodes so that each comes after those that feed it; notes each circle once. Returns
-/// also the nodes of circles.
-pub(super) fn order(edges: &Edges, found: &mut Vec<Diagnostic>) -> (Vec<String>, BTreeSet<String>) {
+/// also the nodes of circles. `origins` are the files of inputs that are named in fragments.
+pub(super) fn order(
+    edges: &Edges,
+    origins: &Origins,
+    found: &mut Vec<Diagnostic>,
+) -> (Vec<String>, BTreeSet<String>) {
     let mut walk = Walk {
         edges,
+        origins,
         states: BTreeMap::new(),
         sorted: Vec::new(),
         circular: BTreeSet::new(),
@@ -91,6 +100,7 @@ enum State {
 
 struct Walk<'a, 'f> {
     edges: &'a Edges,
+    origins: &'a Origins,
     states: BTreeMap<&'a str, State>,
     sorted: Vec<String>,
     circular: BTreeSet<String>,
@@ -113,7 +123,9 @@ impl<'a> Walk<'a, '_> {
                 circle.push(feeding);
                 circle.reverse();
                 let message = format!("nodes feed each other in a circle: {}", circle.join(" → "));
-                self.found.push(Diagnostic::error(Code::Cycle, message, input.at));
+                let mut fault = Diagnostic::error(Code::Cycle, message, input.at);
+                fault.origin = self.origins.get(&(id.to_owned(), input.value.clone())).cloned();
+                self.found.push(fault);
             } else if let Some((feeding, _)) = self.edges.get_key_value(feeding) {
                 self.visit(feeding, path);
             }
@@ -136,7 +148,7 @@ mod tests {
             .map(|(id, from)| ((*id).to_owned(), from.iter().map(located).collect()))
             .collect();
         let mut found = Vec::new();
-        let (order, _) = order(&edges, &mut found);
+        let (order, _) = order(&edges, &BTreeMap::new(), &mut found);
         (order, found.into_iter().map(|fault| fault.message).collect())
     }
 

@@ -3,11 +3,14 @@
 mod check;
 mod commit;
 mod count;
+mod fault;
 mod file;
 mod first;
+mod fragment;
 mod graph;
 mod land;
 mod operator;
+mod outlet;
 mod plan;
 mod project;
 mod report;

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use datafusion::catalog::MemorySchemaProvider;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
@@ -23,15 +22,15 @@ use super::file::{Common, File, Node};
 use super::graph::{Edges, is_rejects, kept_nodes, node_of, to_land, with_rejects};
 use super::land::{Landed, Tally};
 use super::operator::{LandedRows, Rows, Table, rejected_schema};
+use super::outlet::{build_sink, check_target};
 use super::testing::Kept;
 use crate::context::{BuildContext, Sql, reference};
 use crate::error::Result;
-use crate::publish::Missing;
-use crate::sinks::{Disposition, Sink, SinkKind, Target};
+use crate::sinks::{Sink, SinkKind};
 use crate::sources::{Contract, Given, Source, SourceKind};
 use crate::spec::{Code, Diagnostic, Family, Located, Scope, Share};
 use crate::table;
-use crate::transforms::{Operator, PORT, Rule, TransformKind};
+use crate::transforms::{Operator, PORT, Planned, Rule, TransformKind};
 
 /// Memory that operators may fill before they spill to disk.
 const MEMORY: usize = 256 << 20;
@@ -124,6 +123,8 @@ struct Planning<'a> {
     with_rejects: BTreeSet<String>,
     /// Nodes whose columns are not known.
     unknown: BTreeSet<String>,
+    /// What is wrong with rows that stand for the inputs of fragments.
+    misfits: Vec<Diagnostic>,
     nodes: Vec<PlannedNode>,
     stages: Vec<Stage>,
     late_stages: Vec<Stage>,
@@ -150,6 +151,7 @@ impl Plan {
             landed: to_land(file, edges, &kept),
             with_rejects: with_rejects(edges, &kept),
             unknown: file.broken.clone(),
+            misfits: Vec::new(),
             nodes: Vec::new(),
             stages: Vec::new(),
             late_stages: Vec::new(),
@@ -160,9 +162,16 @@ impl Plan {
             } else if file.broken.contains(id) {
                 continue;
             } else if let Some(node) = file.transforms.iter().find(|node| node.id.value == *id) {
+                let n_found = found.len();
                 planning.transform(node, edges, found).await;
+                if let Some(instance) = &node.instance {
+                    for fault in &mut found[n_found..] {
+                        fault.origin.get_or_insert_with(|| Arc::clone(&instance.origin));
+                    }
+                }
             }
         }
+        found.append(&mut planning.misfits);
         let sinks = planning.sinks(file, found).await;
         let kept = planning.keep(&kept, found).await;
         planning.unknown.is_empty().then(|| Self {
@@ -235,8 +244,10 @@ impl Planning<'_> {
             self.unknown.insert(id.clone());
             return;
         }
-        let planned = match self.input(id, from).await {
-            Ok(input) => node.kind.settings().plan(&input, &self.sql).await,
+        let planned = match self.lend(node).await {
+            Ok(true) => self.plan(node, from).await,
+            // What is wrong with the input was noted.
+            Ok(false) => Err(Vec::new()),
             Err(error) => Err(vec![cannot_plan(&error, &node.id)]),
         };
         let planned = match planned {
@@ -298,6 +309,46 @@ impl Planning<'_> {
         }
     }
 
+    async fn plan(
+        &self,
+        node: &Node<TransformKind>,
+        from: &[Located<String>],
+    ) -> Result<Planned, Vec<Diagnostic>> {
+        let settings = node.kind.settings();
+        let from = match node.instance {
+            Some(_) => &node.common.from,
+            None => from,
+        };
+        let sql = node.instance.as_ref().map_or(&self.sql, |instance| &instance.sql);
+        match self.input(&sql.session(), &node.id, from).await {
+            Ok(input) => settings.plan(&input, sql).await,
+            Err(error) => Err(vec![cannot_plan(&error, &node.id)]),
+        }
+    }
+
+    /// Gives a node of a fragment its inputs as tables of the fragment; `false` when one does not
+    /// have the columns that the fragment needs.
+    async fn lend(&mut self, node: &Node<TransformKind>) -> Result<bool, DataFusionError> {
+        let Some(instance) = &node.instance else { return Ok(true) };
+        let reads = node.kind.settings().reads(&instance.sql).ok().flatten();
+        let names = reads.unwrap_or_else(|| node.common.from.clone());
+        let session = instance.sql.session();
+        let n_misfits = self.misfits.len();
+        for name in &names {
+            if let Some((node, _)) = name.split_once('.') {
+                instance.sql.add_ports(node)?;
+            }
+            if session.table_exist(reference(name))? {
+                continue;
+            }
+            let global = instance.global(name);
+            let table = self.session.table_provider(reference(&global)).await?;
+            self.misfits.extend(instance.check_input(name, &table.schema()));
+            session.register_table(reference(name), table)?;
+        }
+        Ok(self.misfits.len() == n_misfits)
+    }
+
     /// Says whether all inputs are tables; what is not was noted when the edges were made.
     fn has_inputs(&self, from: &[Located<String>]) -> bool {
         from.iter().all(|from| self.session.table_exist(reference(from)).unwrap_or(false))
@@ -319,10 +370,7 @@ impl Planning<'_> {
         tally: &Arc<Tally>,
     ) -> Result<(), DataFusionError> {
         if let Some(rejects) = &tally.rejects {
-            let schema = Arc::new(MemorySchemaProvider::new());
-            if let Some(catalog) = self.session.catalog("datafusion") {
-                catalog.register_schema(id, schema)?;
-            }
+            self.sql.add_ports(id)?;
             let port = format!("{id}.rejected");
             let landed = Arc::new(LandedRows::Rejects(Arc::clone(tally)));
             let rows = Rows::Landed { node: port.clone(), landed };
@@ -343,9 +391,7 @@ impl Planning<'_> {
         if ports.is_empty() {
             return Ok(());
         }
-        if let Some(catalog) = self.session.catalog("datafusion") {
-            catalog.register_schema(&node.id, Arc::new(MemorySchemaProvider::new()))?;
-        }
+        self.sql.add_ports(&node.id)?;
         for port in ports {
             let rows = self.session.table(reference(&node.id)).await?;
             let rows = rows.filter(ident(PORT).eq(lit(port.as_str())))?.drop_columns(&[PORT])?;
@@ -375,23 +421,32 @@ impl Planning<'_> {
     }
 
     /// Returns the table that a transform reads; several inputs become one under a hidden name.
-    async fn input(&self, id: &str, from: &[Located<String>]) -> Result<String, DataFusionError> {
+    async fn input(
+        &self,
+        session: &SessionContext,
+        id: &str,
+        from: &[Located<String>],
+    ) -> Result<String, DataFusionError> {
         match from {
             [one] => Ok(one.value.clone()),
             _ => {
                 let name = format!("__from_{id}");
-                let rows = self.union(from).await?;
-                self.session.register_table(reference(&name), rows.into_view())?;
+                let rows = self.union(session, from).await?;
+                session.register_table(reference(&name), rows.into_view())?;
                 Ok(name)
             }
         }
     }
 
     /// Reads several inputs one after the other, columns by name; what one lacks is null.
-    async fn union(&self, from: &[Located<String>]) -> Result<DataFrame, DataFusionError> {
+    async fn union(
+        &self,
+        session: &SessionContext,
+        from: &[Located<String>],
+    ) -> Result<DataFrame, DataFusionError> {
         let mut all: Option<DataFrame> = None;
         for input in from {
-            let rows = self.session.table(reference(input)).await?;
+            let rows = session.table(reference(input)).await?;
             all = Some(match all {
                 Some(all) => all.union_by_name(rows)?,
                 None => rows,
@@ -418,7 +473,7 @@ impl Planning<'_> {
                 self.unknown.insert(node.id.value.clone());
                 continue;
             }
-            let rows = match self.union(from).await {
+            let rows = match self.union(&self.session, from).await {
                 Ok(rows) => rows,
                 Err(error) => {
                     found.push(cannot_plan(&error, &node.id));
@@ -476,60 +531,6 @@ impl Planning<'_> {
         for column in named {
             found.extend(self.sql.column_of(rows, column).err());
         }
-    }
-}
-
-/// Builds a sink; mistakes are in `found`.
-pub(super) fn build_sink(
-    node: &Node<SinkKind>,
-    scope: &Scope,
-    options: &Options,
-    found: &mut Vec<Diagnostic>,
-) -> Option<Arc<dyn Sink>> {
-    let Common { write, key, newer_by, missing, .. } = &node.common;
-    let Some(write) = write.clone() else {
-        let message = format!("sink `{}` does not say what it does with its rows", node.id.value);
-        let fault = Diagnostic::error(Code::Write, message, node.id.at);
-        found.push(fault.help("add `write: replace`, `append` or `upsert`"));
-        return None;
-    };
-    let forgets = missing.as_ref().filter(|missing| missing.value != Missing::Keep);
-    let is_limited = options.limit.is_some() && !options.is_dry;
-    if let (Some(missing), true) = (forgets, is_limited) {
-        let message = "with `--limit`, rows that were not read would count as missing";
-        let fault = Diagnostic::error(Code::Write, message, missing.at);
-        found.push(fault.help("run it without `--limit`, or with `--dry-run`"));
-    }
-    let disposition = Disposition {
-        write,
-        key: key.clone(),
-        newer_by: newer_by.clone(),
-        missing: missing.clone(),
-    };
-    let mut context = BuildContext::new(scope, options.files());
-    context.root = options.stand_in.as_ref().map(|stand_in| stand_in.root.as_path());
-    let built = node.kind.settings().build(&disposition, &mut context);
-    found.extend(context.found);
-    built
-}
-
-fn check_target(
-    node: &Node<SinkKind>,
-    target: &Target,
-    sinks: &[PlannedSink],
-    state: &Path,
-    found: &mut Vec<Diagnostic>,
-) {
-    /// SQLite attaches ten databases at most; one is kept for the state.
-    const MOST_TABLES: usize = 8;
-    if let Some(other) = sinks.iter().find(|other| other.sink.target().is_same(target, state)) {
-        let message = format!("`{}` and `{}` write to the same place", other.id, node.id.value);
-        found.push(Diagnostic::error(Code::Write, message, node.id.at));
-    }
-    let n_tables = sinks.iter().filter(|s| matches!(s.sink.target(), Target::Table { .. })).count();
-    if n_tables == MOST_TABLES && matches!(target, Target::Table { .. }) {
-        let message = format!("a pipeline can write {MOST_TABLES} tables at most");
-        found.push(Diagnostic::error(Code::Write, message, node.id.at));
     }
 }
 

@@ -13,7 +13,7 @@ use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionContext};
 
 use super::check::{self, Options};
 use super::operator::{Rows, Table};
-use super::{file, plan};
+use super::{file, outlet, plan};
 use crate::context::reference;
 use crate::error::{Error, Result};
 use crate::sinks::{NULL_PARTITION, Target};
@@ -50,12 +50,12 @@ pub struct Outputs {
 /// Finds where a pipeline writes. Its sources need not be there, nor its plans be possible.
 pub fn outputs(text: &str, path: &Path, options: &Options) -> (Option<Outputs>, Vec<Diagnostic>) {
     let (file, mut found) = file::parse(text);
-    let Some(file) = file else { return (None, found) };
+    let Some(file) = file.filter(|file| file.fragment.is_none()) else { return (None, found) };
     let folder = tidy(path.parent().unwrap_or(Path::new("")));
     let scope = check::scope(&file, options, folder, &mut found);
     let mut sinks = Vec::new();
     for node in &file.sinks {
-        if let Some(sink) = plan::build_sink(node, &scope, options, &mut found) {
+        if let Some(sink) = outlet::build_sink(node, &scope, options, &mut found) {
             sinks.push((node.id.value.clone(), sink.target().clone()));
         }
     }

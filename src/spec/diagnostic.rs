@@ -4,6 +4,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::json;
 
 use super::Mark;
+use std::sync::Arc;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +79,17 @@ pub struct Diagnostic {
     pub label: Option<String>,
     /// A sentence after the snippet: how to fix it.
     pub help: Option<String>,
+    /// The file in which it stands when that is not the pipeline's own.
+    pub origin: Option<Arc<Origin>>,
+}
+
+/// A file that a pipeline file uses.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its name, as the user wrote it.
+    pub name: String,
+    /// Its text.
+    pub text: Arc<str>,
 }
 
 impl Diagnostic {
@@ -90,12 +102,26 @@ impl Diagnostic {
             at,
             label: None,
             help: None,
+            origin: None,
         }
     }
 
     /// Says that the file probably does not do what was meant.
     pub fn warning(code: Code, message: impl Into<String>, at: Mark) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, message, at) }
+    }
+
+    /// Says that it stands in another file than the pipeline's own, unless that is known better.
+    #[must_use]
+    pub fn of(mut self, origin: &Arc<Origin>) -> Self {
+        self.origin.get_or_insert_with(|| Arc::clone(origin));
+        self
+    }
+
+    /// Says whether it is the same mistake at the same place; the advice may differ.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let what = |d: &Self| (d.code, d.at, d.origin.clone(), d.message.clone());
+        what(self) == what(other)
     }
 
     /// Adds words under the place.
@@ -127,9 +153,10 @@ pub enum Format {
 /// Writes the diagnostics of one file, in the order of their places, and a closing count.
 pub fn render(diagnostics: &[Diagnostic], file: &str, text: &str, format: Format) -> String {
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
-    sorted.sort_by_key(|d| (d.at, d.code));
+    sorted.sort_by_key(|d| (d.origin.as_ref().map(|o| &o.name), d.at, d.code));
     if format == Format::Json {
-        let objects: Vec<_> = sorted.iter().map(|d| to_json(d, file)).collect();
+        let objects: Vec<_> =
+            sorted.iter().map(|d| to_json(d, place_of(d, file, text).0)).collect();
         return format!("{}\n", serde_json::Value::from(objects));
     }
     let renderer = match format {
@@ -138,11 +165,17 @@ pub fn render(diagnostics: &[Diagnostic], file: &str, text: &str, format: Format
     };
     let mut out = String::new();
     for diagnostic in sorted {
+        let (file, text) = place_of(diagnostic, file, text);
         out.push_str(&renderer.render(&[group(diagnostic, file, text)]));
         out.push_str("\n\n");
     }
     out.push_str(&count(diagnostics, file));
     out
+}
+
+/// Returns name and text of the file in which a mistake stands.
+fn place_of<'a>(diagnostic: &'a Diagnostic, file: &'a str, text: &'a str) -> (&'a str, &'a str) {
+    diagnostic.origin.as_ref().map_or((file, text), |origin| (&origin.name, &origin.text))
 }
 
 fn group<'a>(diagnostic: &'a Diagnostic, file: &'a str, text: &'a str) -> Group<'a> {

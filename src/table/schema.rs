@@ -65,6 +65,32 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
+    /// Returns its name in YAML.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Int => "int",
+            Self::Float => "float",
+            Self::Bool => "bool",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp",
+        }
+    }
+
+    /// Says whether an Arrow column can stand for one of this type.
+    pub fn takes(self, data_type: &DataType) -> bool {
+        match self {
+            Self::String => {
+                matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
+            }
+            Self::Int => data_type.is_integer(),
+            Self::Float => data_type.is_numeric(),
+            Self::Bool => *data_type == DataType::Boolean,
+            Self::Date => *data_type == DataType::Date32,
+            Self::Timestamp => matches!(data_type, DataType::Timestamp(_, _)),
+        }
+    }
+
     /// Returns the Arrow type.
     pub fn data_type(self) -> DataType {
         match self {

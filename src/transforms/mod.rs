@@ -5,6 +5,7 @@
 
 mod deduplicate;
 mod filter;
+mod fragment;
 mod route;
 mod select;
 mod sql;
@@ -22,6 +23,7 @@ use crate::spec::{Diagnostic, Located, Share, kinds};
 
 pub use deduplicate::Deduplicate;
 pub use filter::Filter;
+pub use fragment::Use;
 pub(crate) use route::PORT;
 pub use route::Route;
 pub use select::Select;
@@ -43,8 +45,10 @@ kinds! {
         "validate" => Validate,
         /// Divides rows into ports.
         "route" => Route,
+        /// Uses the transforms of another file.
+        "use" => Use,
     }
-    reserved: ["score", "enrich", "verify_contacts", "screen", "use"]
+    reserved: ["score", "enrich", "verify_contacts", "screen"]
 }
 
 /// Settings that rewrite the plan. Planning does no I/O.

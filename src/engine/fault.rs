@@ -1,0 +1,64 @@
+//! What the YAML parser says, as a mistake with a place, a code and advice.
+
+use serde_saphyr::Error as YamlError;
+
+use crate::spec::{Code, Diagnostic, Mark, did_you_mean, list};
+
+/// Turns a parser's error into ours.
+pub(super) fn fault(error: &YamlError, text: &str) -> Diagnostic {
+    let at = error.location().map(Mark::from).unwrap_or_default();
+    match error.without_snippet() {
+        YamlError::SerdeUnknownField { field, expected, .. } => {
+            let fault = Diagnostic::error(Code::UnknownKey, format!("unknown key `{field}`"), at);
+            match did_you_mean(field, expected.iter().copied()) {
+                Some(near) => fault.label(format!("did you mean `{near}`?")),
+                None => fault.help(format!("keys are {}", list(expected.iter().copied()))),
+            }
+        }
+        YamlError::SerdeUnknownVariant { variant, expected, .. } => {
+            let fault = Diagnostic::error(Code::BadValue, format!("unknown word `{variant}`"), at);
+            match did_you_mean(variant, expected.iter().copied()) {
+                Some(near) => fault.label(format!("did you mean `{near}`?")),
+                None => fault.help(format!("words are {}", list(expected.iter().copied()))),
+            }
+        }
+        YamlError::SerdeMissingField { field, .. } => {
+            Diagnostic::error(Code::WrongType, format!("`{field}` is missing"), at)
+        }
+        YamlError::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().unwrap_or("?");
+            Diagnostic::error(Code::Syntax, format!("`{key}` is given twice"), at)
+        }
+        other => {
+            let code = match other {
+                YamlError::SerdeInvalidType { .. }
+                | YamlError::SerdeInvalidValue { .. }
+                | YamlError::InvalidBooleanStrict { .. }
+                | YamlError::InvalidScalar { .. }
+                | YamlError::Unexpected { .. }
+                | YamlError::Message { .. } => Code::WrongType,
+                _ => Code::Syntax,
+            };
+            let fault = Diagnostic::error(code, message(other), at);
+            match is_colon_or_brace(text, at) {
+                true => fault.help("a text that holds `: `, `{`, `#` or starts with a quote must be quoted as a whole, or written as a block after `|`"),
+                false => fault,
+            }
+        }
+    }
+}
+
+fn message(error: &YamlError) -> String {
+    let text = error.to_string();
+    let text = text.lines().next().unwrap_or_default();
+    // The place is printed beside the snippet.
+    let end = text.find(" at line ").unwrap_or(text.len());
+    text[..end].trim_start_matches("error: ").to_owned()
+}
+
+/// Says whether a line looks like SQL that YAML took apart.
+fn is_colon_or_brace(text: &str, at: Mark) -> bool {
+    let Some(line) = text.lines().nth(at.line.saturating_sub(1)) else { return false };
+    let keys = ["filter:", "that:", "sql:", "prefer:", "select:"];
+    keys.iter().any(|key| line.contains(key))
+}
