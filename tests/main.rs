@@ -9,6 +9,7 @@
 
 mod bulk;
 mod crash;
+mod errors;
 mod fragments;
 mod mistakes;
 mod runs;

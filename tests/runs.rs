@@ -478,3 +478,59 @@ sinks: { out: { from: r, csv: { path: ./out.csv }, write: replace } }
     assert_eq!(said.code, Some(2));
     assert!(said.err.contains("files of several snapshots"), "{}", said.err);
 }
+
+#[test]
+fn a_graph_shows_what_feeds_each_node() {
+    let project = project(
+        "transforms:
+  kinds: { from: companies, route: { indebted: debts > 0, otherwise: sound } }
+  both: { sql: select a.number from kinds.sound a join companies b on a.number = b.number }
+sinks:
+  out: { from: [kinds.indebted, both, companies.rejected], csv: { path: ./out.csv }, write: replace }
+",
+    );
+    let drawn = |style: &str| project.pipeline(&["graph", "p.yaml", "--as", style]).out;
+    assert_eq!(
+        drawn("text"),
+        "source     companies  csv
+transform  kinds      route  ← companies
+transform  both       sql    ← companies, kinds.sound
+sink       out        csv    ← kinds.indebted, both, companies.rejected
+"
+    );
+    let mermaid = drawn("mermaid");
+    for line in
+        ["flowchart LR", "  companies([\"companies<br/>csv\"])", "  kinds -->|indebted| out"]
+    {
+        assert!(mermaid.lines().any(|l| l == line), "{mermaid}");
+    }
+    let dot = drawn("dot");
+    for line in [
+        "  \"kinds\" -> \"both\" [label=\"sound\"];",
+        "  \"out\" [shape=cylinder, label=\"out\\ncsv\"];",
+    ] {
+        assert!(dot.lines().any(|l| l == line), "{dot}");
+    }
+}
+
+#[test]
+fn the_history_shows_runs_and_what_their_nodes_did() {
+    let project = project(
+        "sinks:
+  out: { from: companies, csv: { path: ./out.csv }, write: replace }
+",
+    );
+    assert_eq!(project.pipeline(&["runs"]).err, "nothing was run here yet\n");
+    project.run(&["p.yaml"]);
+    project.run(&["p.yaml"]);
+    let said = project.pipeline(&["runs", "-n", "1"]);
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!(lines.len(), 1, "{}", said.out);
+    let run: serde_json::Value = serde_json::from_str(lines[0]).expect("JSON");
+    assert_eq!((run["status"].as_str(), run["error"].is_null()), (Some("done"), true));
+    assert!(run.as_object().is_some_and(|run| run.contains_key("error")), "nulls are shown");
+    let id = run["run_id"].as_str().expect("an id");
+    let said = project.pipeline(&["runs", id, "--format", "csv"]);
+    let out = said.out.lines().find(|line| line.starts_with("out,"));
+    assert_eq!(out.map(|line| line.split(',').nth(3)), Some(Some("4")), "{}", said.out);
+}

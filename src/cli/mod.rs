@@ -5,10 +5,13 @@
 
 mod check;
 mod explain;
+mod explain_error;
+mod graph;
 mod output;
 mod progress;
 mod query;
 mod run;
+mod runs;
 mod sandbox;
 mod test;
 
@@ -45,7 +48,10 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Explain(explain::Arguments),
+    ExplainError(explain_error::Arguments),
+    Graph(graph::Arguments),
     Query(query::Arguments),
+    Runs(runs::Arguments),
     Test(test::Arguments),
     Sandbox(sandbox::Arguments),
 }
@@ -132,6 +138,9 @@ impl Arguments {
                 Command::Run(arguments) => run::run(arguments, &surroundings).await,
                 Command::Check(arguments) => check::run(arguments, &surroundings).await,
                 Command::Explain(arguments) => explain::run(arguments, &surroundings).await,
+                Command::Graph(arguments) => graph::run(arguments, &surroundings).await,
+                Command::ExplainError(arguments) => explain_error::run(&arguments),
+                Command::Runs(arguments) => runs::run(arguments, &surroundings).await,
                 Command::Query(arguments) => query::run(arguments, &surroundings).await,
                 Command::Test(arguments) => test::run(arguments, &surroundings).await,
                 Command::Sandbox(arguments) => sandbox::run(arguments, &surroundings),

@@ -5,7 +5,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use comfy_table::Table;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::json::writer::{ArrayWriter, LineDelimitedWriter};
+use datafusion::arrow::json::WriterBuilder;
+use datafusion::arrow::json::writer::{JsonArray, LineDelimited};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::Format;
@@ -52,7 +53,7 @@ impl RowsOut {
                 return Ok(true);
             }
             Format::Ndjson => {
-                let mut writer = LineDelimitedWriter::new(&mut bytes);
+                let mut writer = with_nulls().build::<_, LineDelimited>(&mut bytes);
                 writer.write(&batch).and_then(|()| writer.finish()).map_err(cannot_show)?;
             }
             Format::Csv => self.csv(&batch, is_first, &mut bytes)?,
@@ -71,7 +72,7 @@ impl RowsOut {
                 let _ = io::stdout().write_all(&bytes);
             }
             Format::Json => {
-                let mut writer = ArrayWriter::new(Vec::new());
+                let mut writer = with_nulls().build::<_, JsonArray>(Vec::new());
                 for batch in &self.table {
                     writer.write(batch).map_err(cannot_show)?;
                 }
@@ -118,6 +119,11 @@ impl RowsOut {
         }
         Ok(table)
     }
+}
+
+/// JSON in which every row has every column.
+fn with_nulls() -> WriterBuilder {
+    WriterBuilder::new().with_explicit_nulls(true)
 }
 
 /// Replaces control characters: a name in the register must not be able to steer a terminal.

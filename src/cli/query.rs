@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use datafusion::execution::context::SQLOptions;
+use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
 
 use super::{Loaded, Surroundings, output};
@@ -35,17 +36,30 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
-    let are_named = !arguments.files.is_empty();
+    let tables = open(arguments.files, &arguments.vars, surroundings).await?;
+    let Some((session, tables)) = tables else { return Ok(ExitCode::from(2)) };
+    answer(&session, &tables, &arguments.sql, surroundings).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the tables of pipelines, those of this folder and `pipelines/` when none are named.
+/// Returns the session and the names of its tables; `None` when a named file has mistakes, which
+/// were shown.
+pub(super) async fn open(
+    files: Vec<PathBuf>,
+    vars: &[String],
+    surroundings: &Surroundings,
+) -> Result<Option<(SessionContext, Vec<String>)>> {
+    let are_named = !files.is_empty();
     let files = match are_named {
-        true => arguments.files,
+        true => files,
         false => engine::pipelines_in(&surroundings.working_folder),
     };
     let mut pipelines = Vec::new();
     for file in files {
-        let options = surroundings.options(&arguments.vars, false, None)?;
+        let options = surroundings.options(vars, false, None)?;
         let place = surroundings.working_folder.join(&file);
-        let text = std::fs::read_to_string(&file)
-            .map_err(|e| Error::user(format!("`{}` cannot be read", file.display())).because(e))?;
+        let text = surroundings.read(&file)?;
         let (outputs, found) = engine::outputs(&text, &place, &options);
         let is_broken = found.iter().any(|fault| fault.severity == Severity::Error);
         if is_broken {
@@ -57,14 +71,23 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
             }
         }
         if is_broken && are_named {
-            return Ok(ExitCode::from(2));
+            return Ok(None);
         }
         pipelines.extend(outputs);
     }
-    let (session, tables) = engine::open_tables(&pipelines).await?;
+    Ok(Some(engine::open_tables(&pipelines).await?))
+}
+
+/// Writes the answer to a query that may change nothing.
+pub(super) async fn answer(
+    session: &SessionContext,
+    tables: &[String],
+    sql: &str,
+    surroundings: &Surroundings,
+) -> Result<()> {
     let read_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let rows = session.sql_with_options(&arguments.sql, read_only).await.map_err(|error| {
+    let rows = session.sql_with_options(sql, read_only).await.map_err(|error| {
         let known = list(tables.iter().map(String::as_str));
         let known = if known.is_empty() { "none: nothing was run here yet".into() } else { known };
         Error::user(format!("{}\n  tables are {known}", error.strip_backtrace()))
@@ -73,9 +96,8 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     let mut out = output::RowsOut::new(surroundings.format, rows.schema());
     while let Some(batch) = rows.next().await {
         if !out.write(batch?)? {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
     }
-    out.finish()?;
-    Ok(ExitCode::SUCCESS)
+    out.finish()
 }

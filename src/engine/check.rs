@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::drawing::GraphNode;
 use super::file::{self, File, Node};
 use super::fragment;
 use super::graph::{self, Edges, Origins, is_rejects, node_of};
@@ -62,6 +63,8 @@ pub struct Checked {
     pub text: Arc<str>,
     /// The fragments that it uses.
     pub fragments: Vec<Arc<Origin>>,
+    /// Its nodes, in the order of the file, and what feeds them.
+    pub graph: Vec<GraphNode>,
     /// When the check began.
     pub started_at: jiff::Timestamp,
     /// Values of its variables, as a JSON object.
@@ -133,8 +136,31 @@ pub async fn check(
     let vars = serde_json::Value::Object(values.collect()).to_string();
     let name = file.name.value.clone();
     let path = path.to_owned();
-    let checked = Checked { name, path, state, text, fragments, started_at, vars, options, plan };
+    let graph = graph_of(&file, &edges);
+    let checked =
+        Checked { name, path, state, text, fragments, graph, started_at, vars, options, plan };
     (Some(checked), found)
+}
+
+fn graph_of(file: &File, edges: &Edges) -> Vec<GraphNode> {
+    fn part<'a, K: Family>(
+        nodes: &'a [Node<K>],
+        edges: &'a Edges,
+    ) -> impl Iterator<Item = GraphNode> + 'a {
+        nodes.iter().map(|node| {
+            let mut from: Vec<String> = Vec::new();
+            // A query that reads a node twice names it twice.
+            for input in edges.get(&node.id.value).into_iter().flatten() {
+                if !from.contains(&input.value) {
+                    from.push(input.value.clone());
+                }
+            }
+            let (family, kind) = (K::NAME, node.kind.kind());
+            GraphNode { id: node.id.value.clone(), family, kind, from }
+        })
+    }
+    let inner = part(&file.sources, edges).chain(part(&file.transforms, edges));
+    inner.chain(part(&file.sinks, edges)).collect()
 }
 
 fn check_name(file: &File, found: &mut Vec<Diagnostic>) {

@@ -3,6 +3,7 @@
 mod check;
 mod commit;
 mod count;
+mod drawing;
 mod fault;
 mod file;
 mod first;
@@ -18,6 +19,7 @@ mod run;
 mod testing;
 
 pub use check::{Checked, Options, check};
+pub use drawing::{Drawing, GraphNode, draw};
 pub use file::File;
 pub use plan::{Explained, explain};
 pub use project::{Outputs, open_tables, outputs, pipelines_in};

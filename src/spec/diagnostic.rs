@@ -64,6 +64,14 @@ impl Code {
     }
 }
 
+/// Returns what a printed code means: its section of `docs/errors.md`.
+pub fn explanation(code: &str) -> Option<&'static str> {
+    const PAGE: &str = include_str!("../../docs/errors.md");
+    let mut sections = PAGE.split("\n## ").skip(1);
+    let code = code.to_ascii_uppercase();
+    sections.find(|section| section.split(' ').next() == Some(&code)).map(str::trim_end)
+}
+
 /// One mistake.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagnostic {
@@ -146,7 +154,7 @@ pub enum Format {
     Colour,
     /// As rustc does.
     Plain,
-    /// An array of objects `{severity, code, message, file, line, column, label, help}`.
+    /// An array of objects `{severity, code, message, file, line, column, label, help, docs}`.
     Json,
 }
 
@@ -220,6 +228,7 @@ fn to_json(diagnostic: &Diagnostic, file: &str) -> serde_json::Value {
         "column": diagnostic.at.column,
         "label": diagnostic.label,
         "help": diagnostic.help,
+        "docs": format!("pipeline explain-error {}", diagnostic.code.id()),
     })
 }
 

@@ -11,7 +11,7 @@ mod text;
 mod units;
 mod vars;
 
-pub use diagnostic::{Code, Diagnostic, Format, Origin, Severity, render};
+pub use diagnostic::{Code, Diagnostic, Format, Origin, Severity, explanation, render};
 pub use family::Family;
 pub(crate) use family::kinds;
 pub use located::{Located, LocatedMap, Mark, is_id};

@@ -96,7 +96,7 @@ pub enum Operator {
         /// The direction of each of the last columns.
         order: Vec<SortOptions>,
     },
-    /// Counts them by port. The last column, [`PORT`], names the port of each row; a row without
+    /// Counts them by port. The last column, `__port`, names the port of each row; a row without
     /// one goes nowhere.
     Route,
 }

@@ -1,0 +1,55 @@
+//! `pipeline runs`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Surroundings, output, query};
+use crate::error::Result;
+
+/// Show what ran, the latest first, or what the nodes of one run did.
+///
+/// The same and more is in the tables `engine.runs` and `engine.node_runs` of `pipeline query`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline runs
+  pipeline runs 01a20b33de6e7258ae71bd86b89dc2d2
+  pipeline runs --file pipelines/strike_off_bulk.yaml --format json")]
+pub(super) struct Arguments {
+    /// The id of a run; its beginning is enough.
+    run: Option<String>,
+    /// Pipeline files; those of this folder and `pipelines/` otherwise.
+    #[arg(long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The value of a variable, as `name=value`.
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    vars: Vec<String>,
+    /// The most runs to show.
+    #[arg(short = 'n', default_value = "20")]
+    most: u32,
+}
+
+pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
+    let tables = query::open(arguments.files, &arguments.vars, surroundings).await?;
+    let Some((session, tables)) = tables else { return Ok(ExitCode::from(2)) };
+    if !tables.iter().any(|table| table == "engine.runs") {
+        output::say("nothing was run here yet");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let sql = match arguments.run {
+        None => format!(
+            "select run_id, pipeline, status, started_at, ended_at, error
+             from engine.runs order by run_id desc limit {}",
+            arguments.most
+        ),
+        Some(run) => format!(
+            "select node, family, kind, rows_out, rejected, new, changed, same, older, gone,
+                    seconds, reasons, ports
+             from engine.node_runs where starts_with(run_id, '{}')",
+            run.replace('\'', "''")
+        ),
+    };
+    query::answer(&session, &tables, &sql, surroundings).await?;
+    Ok(ExitCode::SUCCESS)
+}
