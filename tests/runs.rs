@@ -534,3 +534,65 @@ fn the_history_shows_runs_and_what_their_nodes_did() {
     let out = said.out.lines().find(|line| line.starts_with("out,"));
     assert_eq!(out.map(|line| line.split(',').nth(3)), Some(Some("4")), "{}", said.out);
 }
+
+#[test]
+fn a_preview_shows_rows_of_a_node_or_port_and_writes_nothing() {
+    let project = project(
+        "transforms:
+  named: { from: companies, validate: [{ name: named, that: name is not null, otherwise: reject }] }
+  twice: { sql: select a.number from named a join named b on a.number = b.number }
+sinks:
+  out: { from: twice, csv: { path: ./out.csv }, write: replace }
+",
+    );
+    let shown = |node: &str, n: &str| {
+        let said = project.pipeline(&["preview", "p.yaml", node, "-n", n, "--format", "csv"]);
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        said.out.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(shown("companies", "1"), ["90000001,OLD BAKERY LTD,2001-05-01,3"]);
+    assert_eq!(shown("named.rejected", "20"), ["90000003,,2001-05-01,1,named"]);
+    assert_eq!(shown("twice", "20").len(), 3);
+    assert_eq!(project.files(""), ["companies.csv", "p.yaml"]);
+    let said = project.pipeline(&["preview", "p.yaml", "out"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("nodes are `companies`, `named`, `twice`"), "{}", said.err);
+}
+
+#[test]
+fn small_slips_get_their_own_answers() {
+    let project = project(
+        "sinks:
+  table: { from: companies, sqlite: { table: companies }, write: replace }
+",
+    );
+    let said = project.pipeline(&["run", "p.yaml", "--dry-run"]);
+    assert!(!said.err.contains('✓'), "{}", said.err);
+    project.run(&["p.yaml"]);
+    let refused = |sql: &str| project.pipeline(&["query", sql]).err;
+    assert_eq!(refused("select * from tabel"), "error: no table `tabel`; did you mean `table`?\n");
+    assert_eq!(
+        refused("insert into \"table\" select * from \"table\""),
+        "error: `query` only reads: SELECT, WITH, VALUES, EXPLAIN\n"
+    );
+    project.write("empty.yaml", "version: 1\n");
+    let said = project.pipeline(&["check", "missing.yaml", "empty.yaml"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("`missing.yaml` cannot be read"), "{}", said.err);
+    assert!(said.err.contains("error in empty.yaml"), "{}", said.err);
+    std::fs::remove_file(project.path("empty.yaml")).expect("removed");
+    assert_eq!(project.pipeline(&["run", "p.yaml", "--limit", "0"]).code, Some(2));
+    for out in ["BasicCompanyData-2026-10-01.csv", "BasicCompanyData-2026-10-02.csv"] {
+        let said = project.pipeline(&["sandbox", "snapshot", "--rows", "5", "--out", out]);
+        match out.ends_with("01.csv") {
+            true => assert_eq!(said.code, Some(0), "{}", said.err),
+            false => assert!(said.err.contains("not the first of a month"), "{}", said.err),
+        }
+    }
+    let text = "version: 1\nname: q\nsources: { a: { csv: { path: ./companies.csv } } }\nsinks:\n  \
+                files: { from: a, parquet: { path: ./out }, write: replace }\n  \
+                file: { from: a, csv: { path: ./out/a.csv }, write: replace }\n";
+    project.write("q.yaml", text);
+    let said = project.pipeline(&["check", "q.yaml"]);
+    assert!(said.err.contains("write to the same place"), "{}", said.err);
+}

@@ -34,7 +34,14 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     for file in surroundings.expand(&arguments.files) {
         n_files += 1;
         let options = surroundings.options(&arguments.vars, false, None)?;
-        let loaded = surroundings.load(&file, options).await?;
+        let loaded = match surroundings.load(&file, options).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                output::say(&format!("error: {error}"));
+                is_fine = false;
+                continue;
+            }
+        };
         surroundings.show(&loaded, true);
         let is_wrong = |severity| arguments.strict || severity == Severity::Error;
         is_fine &= !loaded.found.iter().any(|fault| is_wrong(fault.severity));

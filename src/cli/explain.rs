@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     analyze: bool,
     /// Read at most this many rows of each source.
-    #[arg(long, value_name = "ROWS", requires = "analyze")]
+    #[arg(long, value_name = "ROWS", requires = "analyze", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
 }
 

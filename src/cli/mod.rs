@@ -8,6 +8,7 @@ mod explain;
 mod explain_error;
 mod graph;
 mod output;
+mod preview;
 mod progress;
 mod query;
 mod run;
@@ -50,6 +51,7 @@ enum Command {
     Explain(explain::Arguments),
     ExplainError(explain_error::Arguments),
     Graph(graph::Arguments),
+    Preview(preview::Arguments),
     Query(query::Arguments),
     Runs(runs::Arguments),
     Test(test::Arguments),
@@ -141,6 +143,7 @@ impl Arguments {
                 Command::Graph(arguments) => graph::run(arguments, &surroundings).await,
                 Command::ExplainError(arguments) => explain_error::run(&arguments),
                 Command::Runs(arguments) => runs::run(arguments, &surroundings).await,
+                Command::Preview(arguments) => preview::run(arguments, &surroundings).await,
                 Command::Query(arguments) => query::run(arguments, &surroundings).await,
                 Command::Test(arguments) => test::run(arguments, &surroundings).await,
                 Command::Sandbox(arguments) => sandbox::run(arguments, &surroundings),
@@ -211,6 +214,7 @@ impl Surroundings {
             run_id: uuid::Uuid::now_v7().simple().to_string(),
             is_run,
             stand_in: None,
+            preview: None,
             is_dry: false,
             limit,
         })

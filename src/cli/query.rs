@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use super::{Loaded, Surroundings, output};
 use crate::engine;
 use crate::error::{Error, Result};
-use crate::spec::{Severity, list};
+use crate::spec::{Severity, did_you_mean, list};
 
 /// Query with SQL what pipelines have written.
 ///
@@ -78,6 +78,31 @@ pub(super) async fn open(
     Ok(Some(engine::open_tables(&pipelines).await?))
 }
 
+/// Says why a query cannot be answered, and what could have been meant.
+fn refusal(error: &str, tables: &[String]) -> Error {
+    if error.contains("DML not supported")
+        || error.contains("DDL not supported")
+        || error.contains("Statement not supported")
+    {
+        return Error::user("`query` only reads: SELECT, WITH, VALUES, EXPLAIN");
+    }
+    let names = || tables.iter().map(String::as_str);
+    let unknown = error.split_once("table 'datafusion.").and_then(|(_, rest)| {
+        let name = rest.split('\'').next()?;
+        Some(name.strip_prefix("public.").unwrap_or(name))
+    });
+    let near = unknown.and_then(|name| did_you_mean(name, names()));
+    let advice = match (near, tables) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, []) => "there are no tables: nothing was run here yet".to_owned(),
+        (None, _) => format!("tables are {}", list(names())),
+    };
+    match unknown {
+        Some(name) => Error::user(format!("no table `{name}`; {advice}")),
+        None => Error::user(format!("{error}\n  {advice}")),
+    }
+}
+
 /// Writes the answer to a query that may change nothing.
 pub(super) async fn answer(
     session: &SessionContext,
@@ -87,11 +112,10 @@ pub(super) async fn answer(
 ) -> Result<()> {
     let read_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let rows = session.sql_with_options(sql, read_only).await.map_err(|error| {
-        let known = list(tables.iter().map(String::as_str));
-        let known = if known.is_empty() { "none: nothing was run here yet".into() } else { known };
-        Error::user(format!("{}\n  tables are {known}", error.strip_backtrace()))
-    })?;
+    let rows = session
+        .sql_with_options(sql, read_only)
+        .await
+        .map_err(|error| refusal(&error.strip_backtrace(), tables))?;
     let mut rows = rows.execute_stream().await?;
     let mut out = output::RowsOut::new(surroundings.format, rows.schema());
     while let Some(batch) = rows.next().await {

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     #[arg(long = "var", value_name = "NAME=VALUE")]
     vars: Vec<String>,
     /// Read at most this many rows of each source.
-    #[arg(long, value_name = "ROWS")]
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Read and count everything, write nothing.
     #[arg(long)]

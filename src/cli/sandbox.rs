@@ -1,6 +1,6 @@
 //! `pipeline sandbox`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,14 +33,15 @@ enum Command {
   pipeline sandbox snapshot --rows 5689367 --out BasicCompanyDataAsOneFile-2026-11-01.zip")]
 struct SnapshotArguments {
     /// How many companies.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rows: u64,
     /// Which register: another seed makes up other companies.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The day of the snapshot, the first of a month; a later one is the same register, later.
-    #[arg(long, default_value = "2026-11-01", value_parser = first_of_month)]
-    date: Date,
+    /// That of the name in `--out` otherwise, or 2026-11-01.
+    #[arg(long, value_parser = first_of_month)]
+    date: Option<Date>,
     /// Where to write it; a name that ends in `.zip` is packed.
     #[arg(long)]
     out: PathBuf,
@@ -58,10 +59,26 @@ fn first_of_month(text: &str) -> std::result::Result<Date, String> {
     Date::new(parts.0, parts.1, parts.2).ok_or_else(|| "not a date".to_owned())
 }
 
+/// Finds the day of a snapshot in the name of its file.
+fn date_in_name(out: &Path) -> Result<Option<Date>> {
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let starts = name.char_indices().map(|(start, _)| start);
+    let mut texts = starts.filter_map(|start| name.get(start..start + 10));
+    let Some(text) = texts.find(|text| text.parse::<jiff::civil::Date>().is_ok()) else {
+        return Ok(None);
+    };
+    let fault = |why| Error::user(format!("`{text}` in the name `{name}` is {why}"));
+    first_of_month(text).map(Some).map_err(fault)
+}
+
 pub(super) fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
     let Command::Snapshot(arguments) = arguments.command;
     let broken = if arguments.broken { Broken::EveryForm } else { Broken::None };
     let SnapshotArguments { rows, seed, date, out, .. } = arguments;
+    let date = match date.map_or_else(|| date_in_name(&out), |date| Ok(Some(date)))? {
+        Some(date) => date,
+        None => first_of_month("2026-11-01").map_err(Error::internal)?,
+    };
     let snapshot = Snapshot { rows, seed, date, broken };
     let target = match surroundings.is_quiet || !output::is_watched() {
         true => ProgressDrawTarget::hidden(),
@@ -81,7 +98,7 @@ pub(super) fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(written: &Written, out: &std::path::Path, surroundings: &Surroundings) {
+fn show(written: &Written, out: &Path, surroundings: &Surroundings) {
     if matches!(surroundings.format, Some(Format::Json | Format::Ndjson)) {
         let broken: Vec<_> = written
             .broken

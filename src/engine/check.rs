@@ -38,6 +38,17 @@ pub struct Options {
     pub limit: Option<u64>,
     /// What stands in for the world, in a test.
     pub stand_in: Option<Arc<StandIn>>,
+    /// The node whose first rows are looked at, and nothing else done.
+    pub preview: Option<Preview>,
+}
+
+/// The first rows of a node.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// A node or port.
+    pub node: String,
+    /// The most rows to look at.
+    pub rows: usize,
 }
 
 impl Options {
@@ -91,7 +102,7 @@ pub async fn check(
     let text: Arc<str> = text.into();
     let started_at = options.clock.now();
     let sql = Sql::new(super::plan::session(), parameters, Arc::clone(&text));
-    let fragments = fragment::expand(&mut file, &scope, &sql, &mut found);
+    let fragments = fragment::expand(&mut file, &scope, &options.working_folder, &sql, &mut found);
     let is_fragment = file.fragment.is_some();
     if is_fragment {
         fragment::check_outputs(&file, &mut found);

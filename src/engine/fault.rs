@@ -40,9 +40,9 @@ pub(super) fn fault(error: &YamlError, text: &str) -> Diagnostic {
                 _ => Code::Syntax,
             };
             let fault = Diagnostic::error(code, message(other), at);
-            match is_colon_or_brace(text, at) {
-                true => fault.help("a text that holds `: `, `{`, `#` or starts with a quote must be quoted as a whole, or written as a block after `|`"),
-                false => fault,
+            match advice(text, at) {
+                Some(advice) => fault.help(advice),
+                None => fault,
             }
         }
     }
@@ -56,9 +56,24 @@ fn message(error: &YamlError) -> String {
     text[..end].trim_start_matches("error: ").to_owned()
 }
 
-/// Says whether a line looks like SQL that YAML took apart.
-fn is_colon_or_brace(text: &str, at: Mark) -> bool {
-    let Some(line) = text.lines().nth(at.line.saturating_sub(1)) else { return false };
+/// Guesses from the line what YAML took apart that was meant as a whole.
+fn advice(text: &str, at: Mark) -> Option<&'static str> {
+    let line = text.lines().nth(at.line.saturating_sub(1))?;
+    let is_indented_by_tab = |line: &str| line.trim_start_matches(' ').starts_with('\t');
+    let next = text.lines().nth(at.line).unwrap_or_default();
+    if is_indented_by_tab(line) || is_indented_by_tab(next) {
+        return Some("indent with spaces: YAML takes no tabs");
+    }
+    if [": ${", ", ${", "[${", "[ ${"].iter().any(|start| line.contains(start)) {
+        return Some("quote a text that holds `${…}`: `path: \"${file}\"`");
+    }
+    if line.matches('"').count() % 2 == 1 {
+        return Some("a double quote is opened and not closed in this line");
+    }
+    if line.contains("select:") && !line.contains('[') {
+        return Some("`select` takes a list: `select: [a, b]`");
+    }
     let keys = ["filter:", "that:", "sql:", "prefer:", "select:"];
-    keys.iter().any(|key| line.contains(key))
+    let is_sql = keys.iter().any(|key| line.contains(key));
+    is_sql.then_some("a text that holds `: `, `{`, `#` or starts with a quote must be quoted as a whole, or written as a block after `|`")
 }

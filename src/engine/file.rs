@@ -344,6 +344,10 @@ fn check_fragment(reading: &Reading<'_>, file: &File) {
         Some(_) => (outside.collect(), "a fragment"),
         None => (inside.collect(), "a pipeline"),
     };
+    if let (Some(_), Some(case)) = (&file.fragment, file.tests.first()) {
+        let fault = Diagnostic::error(Code::UnknownKey, "a fragment has no tests", case.name.at);
+        reading.note(fault.help("test a pipeline that uses it"));
+    }
     for (id, word) in misplaced {
         let message = format!("{whole} has no {word}s");
         reading.note(Diagnostic::error(Code::UnknownKey, message, id.at));

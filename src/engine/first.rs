@@ -74,8 +74,6 @@ impl First {
         let all: Vec<usize> = (0..self.projection.len()).collect();
         let mut n_read = 0;
         let kept = rows.read(&all)?.map(move |batch| {
-            // The rows live in memory or a file that goes with them.
-            let _ = &rows;
             let batch = batch?;
             let mask = BooleanArray::new(picked.slice(n_read, batch.num_rows()), None);
             n_read += batch.num_rows();

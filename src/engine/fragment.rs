@@ -20,6 +20,9 @@ use crate::transforms::{TransformKind, Use};
 /// How deeply fragments may use fragments.
 const MOST_LEVELS: usize = 8;
 
+/// How many nodes fragments may bring: fragments that use fragments multiply.
+const MOST_NODES: usize = 1000;
+
 /// A fragment at work in a pipeline.
 pub struct Instance {
     /// The node that uses it.
@@ -110,10 +113,12 @@ impl Instance {
 pub(super) fn expand(
     file: &mut File,
     scope: &Scope,
+    working_folder: &Path,
     sql: &Sql,
     found: &mut Vec<Diagnostic>,
 ) -> Vec<Arc<Origin>> {
-    let mut expansion = Expansion { scope, sql, found, nodes: Vec::new(), origins: Vec::new() };
+    let (nodes, origins) = (Vec::new(), Vec::new());
+    let mut expansion = Expansion { scope, working_folder, sql, found, nodes, origins };
     let folder = scope.folder.clone();
     let mut broken = Vec::new();
     for node in &mut file.transforms {
@@ -130,6 +135,8 @@ pub(super) fn expand(
 
 struct Expansion<'a> {
     scope: &'a Scope,
+    /// The folder in which the user is: files are named relative to it.
+    working_folder: &'a Path,
     sql: &'a Sql,
     found: &'a mut Vec<Diagnostic>,
     nodes: Vec<Node<TransformKind>>,
@@ -144,13 +151,17 @@ impl Expansion<'_> {
         folder: &Path,
         files: &mut Vec<PathBuf>,
     ) -> bool {
-        let TransformKind::Use(settings) = &node.kind else {
-            self.refuse_words(node);
-            return true;
-        };
-        let settings = settings.clone();
         let n_found = self.found.len();
-        let is_expanded = self.fragment(&settings, node, folder, files);
+        let is_expanded = match &node.kind {
+            TransformKind::Use(settings) => {
+                let settings = settings.clone();
+                self.fragment(&settings, node, folder, files)
+            }
+            _ => {
+                self.refuse_words(node);
+                true
+            }
+        };
         let origin = node.instance.as_ref().map(|instance| &instance.origin);
         for fault in &mut self.found[n_found..] {
             fault.origin = fault.origin.take().or_else(|| origin.cloned());
@@ -184,6 +195,11 @@ impl Expansion<'_> {
         };
         let path = tidy(&folder.join(&text));
         let at = settings.0.at();
+        if self.nodes.len() > MOST_NODES {
+            let message = format!("fragments bring more than {MOST_NODES} nodes");
+            self.found.push(Diagnostic::error(Code::BadValue, message, at));
+            return false;
+        }
         if files.contains(&path) || files.len() == MOST_LEVELS {
             let message = format!("`{text}` uses itself, or fragments are nested too deeply");
             self.found.push(Diagnostic::error(Code::Cycle, message, at));
@@ -197,7 +213,9 @@ impl Expansion<'_> {
                 return false;
             }
         };
-        let origin = Arc::new(Origin { name: text, text: read.as_str().into() });
+        let name = path.strip_prefix(self.working_folder).unwrap_or(&path);
+        let name = name.display().to_string();
+        let origin = Arc::new(Origin { name, text: read.as_str().into() });
         let (parsed, faults) = file::parse(&read);
         let is_fine = faults.is_empty();
         self.found.extend(faults.into_iter().map(|fault| fault.of(&origin)));

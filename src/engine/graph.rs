@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::check::Options;
 use super::file::File;
-use crate::spec::{Code, Diagnostic, Located, Origin};
+use crate::spec::{Code, Diagnostic, Located, Mark, Origin};
 
 /// The edges of a pipeline: for each node the nodes (without ports) that feed it.
 pub(super) type Edges = BTreeMap<String, Vec<Located<String>>>;
@@ -85,11 +85,14 @@ pub(super) fn with_rejects(edges: &Edges, kept: &[Located<String>]) -> BTreeSet<
     ports.map(|port| node_of(port).to_owned()).collect()
 }
 
-/// Returns the nodes and ports that a test looks at.
+/// Returns the nodes and ports that a test or a preview looks at.
 pub(super) fn kept_nodes(file: &File, options: &Options) -> Vec<Located<String>> {
     let is_sink = |id: &str| file.sinks.iter().any(|sink| sink.id.value == id);
     let expected = options.stand_in.iter().flat_map(|stand_in| &stand_in.case.expect.0);
-    expected.map(|(id, _)| id.clone()).filter(|id| !is_sink(id)).collect()
+    let expected = expected.map(|(id, _)| id.clone());
+    let previewed = options.preview.iter();
+    let previewed = previewed.map(|preview| Located::new(preview.node.clone(), Mark::default()));
+    expected.chain(previewed).filter(|id| !is_sink(id)).collect()
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -139,7 +142,6 @@ impl<'a> Walk<'a, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Mark;
 
     fn sorted(edges: &[(&str, &[&str])]) -> (Vec<String>, Vec<String>) {
         let located = |text: &&str| Located::new((*text).to_owned(), Mark::default());

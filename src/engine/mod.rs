@@ -18,7 +18,7 @@ mod report;
 mod run;
 mod testing;
 
-pub use check::{Checked, Options, check};
+pub use check::{Checked, Options, Preview, check};
 pub use drawing::{Drawing, GraphNode, draw};
 pub use file::File;
 pub use plan::{Explained, explain};

@@ -43,7 +43,7 @@ pub(super) struct Plan {
     pub(super) stages: Vec<Stage>,
     /// What runs when everything else was read: sinks of rejected rows.
     pub(super) late_stages: Vec<Stage>,
-    /// Rows that a test looks at, by node or port.
+    /// Rows that a test or a preview looks at, by node or port.
     pub(super) kept: Vec<(String, Kept)>,
     /// Folder of the run, for landed rows; set when it begins.
     pub(super) folder: Arc<OnceLock<PathBuf>>,
@@ -86,7 +86,7 @@ pub(super) enum Into {
     Landed(Arc<LandedRows>),
     /// To sinks, by index.
     Sinks(Vec<usize>),
-    /// To a test.
+    /// To a test or a preview.
     Kept(Kept),
 }
 
@@ -498,7 +498,7 @@ impl Planning<'_> {
         sinks
     }
 
-    /// Adds a stage for each node and port that a test looks at.
+    /// Adds a stage for each node and port that a test or a preview looks at.
     async fn keep(
         &mut self,
         ids: &[Located<String>],
@@ -509,7 +509,9 @@ impl Planning<'_> {
             if self.unknown.contains(node_of(id)) || !self.has_inputs(std::slice::from_ref(id)) {
                 continue;
             }
-            match self.session.table(reference(id)).await {
+            let most = self.options.preview.as_ref().map(|preview| preview.rows);
+            let rows = self.session.table(reference(id)).await;
+            match rows.and_then(|rows| rows.limit(0, most)) {
                 Ok(rows) => {
                     let kept = Kept::new(Arc::clone(rows.schema().inner()));
                     let name = id.value.clone();
@@ -560,7 +562,7 @@ impl Plan {
     pub(super) fn title(&self, stage: &Stage) -> String {
         match &stage.into {
             Into::Landed(_) => format!("{} (landed: read by several)", stage.name),
-            Into::Kept(_) => format!("{} (looked at by a test)", stage.name),
+            Into::Kept(_) => format!("{} (looked at)", stage.name),
             Into::Sinks(indices) => {
                 let ids: Vec<&str> = indices
                     .iter()

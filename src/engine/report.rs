@@ -36,7 +36,8 @@ impl Report {
         let mut out = format!("{}  run {}  {}\n", self.pipeline, self.run_id, self.status);
         let width = self.nodes.iter().map(|node| node.node.chars().count()).max().unwrap_or(0);
         for node in &self.nodes {
-            let mark = if node.family == "sink" { "✓" } else { " " };
+            let is_written = node.family == "sink" && self.status == "done";
+            let mark = if is_written { "✓" } else { " " };
             let counts = match &node.merged {
                 Some(merged) => {
                     let mut counts = format!(

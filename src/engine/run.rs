@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::execute_stream;
@@ -20,6 +22,7 @@ use futures::{FutureExt as _, StreamExt as _};
 
 use super::check::Checked;
 use super::commit::{bug, publish_all};
+use super::graph::is_rejects;
 use super::land::Tally;
 use super::operator::LandedRows;
 use super::plan::{Explained, Into, Plan, PlannedNode, Stage};
@@ -106,6 +109,38 @@ impl Run {
         report.await?;
         let analyzed = self.analyzed.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(Explained { stages: analyzed })
+    }
+
+    /// Returns the first rows of the node that the options name, and runs no more of the pipeline
+    /// than it takes; `None` when there is no such node.
+    pub async fn preview(self) -> Result<Option<(SchemaRef, Vec<RecordBatch>)>> {
+        let plan = &self.checked.plan;
+        let Some((node, kept)) = plan.kept.first() else { return Ok(None) };
+        let folder = std::env::temp_dir().join(format!("pipeline-{}", self.run_id()));
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+        let _ = plan.folder.set(folder.clone());
+        let read = self.guarded(self.look(is_rejects(node)), std::future::pending()).await;
+        let _ = std::fs::remove_dir_all(&folder);
+        read?;
+        Ok(Some((Arc::clone(&kept.schema), kept.take())))
+    }
+
+    /// Runs all stages but those of sinks; nodes to their end when rejected rows are wanted.
+    async fn look(&self, for_rejects: bool) -> Result<()> {
+        let plan = &self.checked.plan;
+        let is_inner = |stage: &&Stage| !matches!(stage.into, Into::Sinks(_));
+        for stage in plan.stages.iter().filter(is_inner) {
+            self.run_stage(stage, None).await?;
+        }
+        if for_rejects {
+            for node in plan.nodes.iter().rev() {
+                read_whole(node).await.map_err(|error| error.in_node(&node.id))?;
+            }
+        }
+        for stage in plan.late_stages.iter().filter(is_inner) {
+            self.run_stage(stage, None).await?;
+        }
+        Ok(())
     }
 
     async fn dry_run(&self, stop: impl Future<Output = ()>) -> Result<Report> {
@@ -277,9 +312,11 @@ impl Run {
                 state: self.checked.state.clone(),
             });
             sinks.push(async move {
+                let started = self.now();
                 let staged = sink.sink.stage(rows, context).await;
                 let staged = staged.map_err(|error| error.in_node(&sink.id))?;
-                Ok(StagedSink::new(&sink.id, staged))
+                let seconds = self.now().duration_since(started).as_secs_f64();
+                Ok(StagedSink::new(&sink.id, staged, seconds))
             });
         }
         let pump = async move {
@@ -309,6 +346,7 @@ impl Run {
                 kind: planned.kind,
                 rows_out: sink.rows,
                 merged: sink.merged,
+                seconds: sink.seconds,
                 detail: detail(planned.sink.target(), sink.staged.as_ref()),
                 ..NodeRun::default()
             });
@@ -334,17 +372,20 @@ impl Run {
 pub(super) struct StagedSink {
     pub(super) node: String,
     rows: u64,
+    /// Seconds that staging took.
+    seconds: f64,
     pub(super) staged: Option<Staged>,
     pub(super) merged: Option<Merged>,
 }
 
 impl StagedSink {
-    fn new(node: &str, staged: Staged) -> Self {
-        Self { node: node.to_owned(), rows: staged.rows, staged: Some(staged), merged: None }
+    fn new(node: &str, staged: Staged, seconds: f64) -> Self {
+        let (node, rows) = (node.to_owned(), staged.rows);
+        Self { node, rows, seconds, staged: Some(staged), merged: None }
     }
 
     fn counted(node: &str, rows: u64) -> Self {
-        Self { node: node.to_owned(), rows, staged: None, merged: None }
+        Self { node: node.to_owned(), rows, seconds: 0.0, staged: None, merged: None }
     }
 
     /// Says when rows were not marked gone because none arrived at all.
@@ -375,12 +416,11 @@ fn node_run(node: &PlannedNode) -> NodeRun {
 }
 
 fn detail(target: &Target, staged: Option<&Staged>) -> String {
-    let n_files = staged.map_or(0, |staged| staged.files.len());
-    match target {
-        Target::Parquet { folder, partition_by } if !partition_by.is_empty() => {
-            format!("{}, {} partitions", folder.display(), grouped(n_files as u64))
+    match (target, staged) {
+        (Target::Parquet { folder, partition_by }, Some(staged)) if !partition_by.is_empty() => {
+            format!("{}, {} partitions", folder.display(), grouped(staged.files.len() as u64))
         }
-        target => target.to_string(),
+        (target, _) => target.to_string(),
     }
 }
 

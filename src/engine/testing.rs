@@ -82,7 +82,7 @@ impl Kept {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
     }
 
-    fn take(&self) -> Vec<RecordBatch> {
+    pub(super) fn take(&self) -> Vec<RecordBatch> {
         std::mem::take(&mut self.batches.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -150,6 +150,9 @@ impl Test<'_> {
             options.run_id = uuid::Uuid::now_v7().simple().to_string();
             let (checked, found) = check(self.text, self.path, options).await;
             let Some(checked) = checked else {
+                if !has_errors(&found) {
+                    return Err(Error::user("this is nothing that runs"));
+                }
                 tested.found = found;
                 return Ok(());
             };

@@ -134,6 +134,10 @@ impl Target {
                 let database = |path: &Option<PathBuf>| path.clone().unwrap_or(state.to_owned());
                 database(one) == database(other) && one_table.eq_ignore_ascii_case(other_table)
             }
+            (Self::Parquet { folder, .. }, file) | (file, Self::Parquet { folder, .. }) => {
+                // A parquet sink owns its folder; its own hidden folder of what is staged is beside.
+                file.folder(state).starts_with(folder)
+            }
             (one, other) => one == other,
         }
     }

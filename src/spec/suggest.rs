@@ -8,10 +8,19 @@ pub fn did_you_mean<'a>(
     let lower = word.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| (likeness(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(likeness, _)| *likeness >= 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// Returns how alike two words are, from 0 to 1. One slip (two letters swapped, one too many, too
+/// few or wrong) is likely in words of three letters or more.
+fn likeness(word: &str, candidate: &str) -> f64 {
+    let alike = strsim::jaro_winkler(word, candidate);
+    let is_slip = word.chars().count().min(candidate.chars().count()) >= 3
+        && strsim::damerau_levenshtein(word, candidate) == 1;
+    if is_slip { alike.max(0.9) } else { alike }
 }
 
 /// Writes words as `` `a`, `b`, `c` `` and an ellipsis after the first dozen.
@@ -33,6 +42,7 @@ mod tests {
     fn finds_a_slip_and_leaves_strangers_alone() {
         assert_eq!(did_you_mean("delimeter", ["delimiter", "path"]), Some("delimiter"));
         assert_eq!(did_you_mean("Fitler", ["filter", "select"]), Some("filter"));
+        assert_eq!(did_you_mean("cvs", ["csv", "sqlite"]), Some("csv"));
         assert_eq!(did_you_mean("elephant", ["delimiter", "path"]), None);
     }
 

@@ -14,7 +14,8 @@ impl Share {
         let percent = text.trim().strip_suffix('%').ok_or_else(fault)?;
         match percent.trim().parse::<f64>() {
             Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Self(percent / 100.0)),
-            _ => Err(fault()),
+            Ok(_) => Err(format!("`{text}` is not a share: one is from 0% to 100%")),
+            Err(_) => Err(fault()),
         }
     }
 

@@ -41,13 +41,24 @@ impl State {
         Ok(Self { path: path.to_owned(), connection })
     }
 
-    /// Opens a state file for reading only.
+    /// Opens a SQLite file for reading only. SQLite reads a file in WAL mode through files beside
+    /// it; where those cannot be made and nobody has any, it is read as a file that nobody writes.
     pub fn read_only(path: &Path) -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, e))?;
         connection.busy_timeout(BUSY)?;
-        Ok(connection)
+        let is_readable = connection.pragma_query_value(None, "schema_version", |_| Ok(()));
+        let mut wal = path.as_os_str().to_owned();
+        wal.push("-wal");
+        match is_readable {
+            Err(_) if path.is_file() && !Path::new(&wal).exists() => {
+                let uri = format!("file:{}?immutable=1", escaped(path));
+                let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+                Connection::open_with_flags(uri, flags).map_err(|e| cannot_open(path, e))
+            }
+            _ => Ok(connection),
+        }
     }
 
     /// Returns where the state file is.
@@ -59,6 +70,11 @@ impl State {
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
+}
+
+/// Writes a path as a part of a URI.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23")
 }
 
 fn cannot_open(path: &Path, error: rusqlite::Error) -> Error {

@@ -22,7 +22,7 @@ transforms:
   t: { from: a, filter: x, sql: y, frm: b }
 sinks:
   s: { from: a, parquet: { path: ./s }, write: overwrite }
-outputs: []
+matrix: []
 ";
     let at = |code: &str, line, column| (code.to_owned(), line, column);
     assert_eq!(
