@@ -7,6 +7,7 @@
 //! sources     transforms     sinks    components; the families never import each other
 //! context                             all that a component may reach
 //! state                               the state file: what ran, what it published
+//! fetch                               files from elsewhere, resumed and kept
 //! publish                             how staged data becomes visible
 //! spec  table  sandbox                the user's words · Arrow's words · a made-up register
 //! scan  error  clock  failpoint       import nothing of ours
@@ -24,6 +25,8 @@ pub mod spec;
 pub mod table;
 
 pub mod publish;
+
+pub mod fetch;
 
 pub mod state;
 

@@ -8,11 +8,15 @@
 )]
 
 mod bulk;
+mod chain;
 mod crash;
+mod download;
 mod errors;
 mod fragments;
 mod mistakes;
+mod reference;
 mod runs;
 mod support;
 mod testing;
 mod tidy;
+mod tools;

@@ -10,6 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["spec", "sandbox"],
     &["table"],
     &["publish"],
+    &["fetch"],
     &["state"],
     &["context"],
     &["sources", "transforms", "sinks"],

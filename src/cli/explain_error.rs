@@ -19,7 +19,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let Some(text) = explanation(&arguments.code) else {
-        let message = format!("no code `{}`; codes are P001 to P018", arguments.code);
+        let message =
+            format!("no code `{}`; `pipeline check` prints them in brackets", arguments.code);
         return Err(Error::user(message));
     };
     output::print(&format!("{text}\n"));

@@ -7,13 +7,17 @@ mod check;
 mod explain;
 mod explain_error;
 mod graph;
+mod init;
 mod output;
 mod preview;
 mod progress;
 mod query;
+mod rejects;
 mod run;
 mod runs;
 mod sandbox;
+mod schema;
+mod state;
 mod test;
 
 use std::collections::BTreeMap;
@@ -22,9 +26,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use schema::{commands_reference, components_reference};
+
 use crate::clock::Clock;
 use crate::engine::{self, Checked, Options};
 use crate::error::{Error, Kind, Result};
+use crate::fetch::Meter;
 use crate::spec::{self, Diagnostic, Severity};
 
 /// Declarative data pipelines, fast, exact and honest about the APIs they depend on.
@@ -46,6 +53,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
     Explain(explain::Arguments),
@@ -54,8 +62,14 @@ enum Command {
     Preview(preview::Arguments),
     Query(query::Arguments),
     Runs(runs::Arguments),
+    Rejects(rejects::Arguments),
+    State(state::Arguments),
     Test(test::Arguments),
     Sandbox(sandbox::Arguments),
+    List(schema::ListArguments),
+    Schema(schema::SchemaArguments),
+    Completions(schema::CompletionsArguments),
+    Man(schema::ManArguments),
 }
 
 /// How answers are written.
@@ -146,6 +160,13 @@ impl Arguments {
                 Command::Preview(arguments) => preview::run(arguments, &surroundings).await,
                 Command::Query(arguments) => query::run(arguments, &surroundings).await,
                 Command::Test(arguments) => test::run(arguments, &surroundings).await,
+                Command::Rejects(arguments) => rejects::run(arguments, &surroundings).await,
+                Command::State(arguments) => state::run(arguments, &surroundings),
+                Command::Init(arguments) => init::run(&arguments, &surroundings),
+                Command::List(arguments) => schema::list_kinds(&arguments, &surroundings),
+                Command::Schema(arguments) => schema::schema(&arguments),
+                Command::Completions(arguments) => Ok(schema::completions(&arguments)),
+                Command::Man(arguments) => schema::man(&arguments),
                 Command::Sandbox(arguments) => sandbox::run(arguments, &surroundings),
             }
         });
@@ -183,14 +204,46 @@ impl Surroundings {
     }
 
     /// Reads and checks a pipeline file; `-` is standard input.
-    async fn load(&self, path: &Path, options: Options) -> Result<Loaded> {
+    /// What runs gets its files from elsewhere before.
+    async fn load(&self, path: &Path, mut options: Options) -> Result<Loaded> {
         let text = self.read(path)?;
         let place = match path == Path::new("-") {
             true => self.working_folder.join("stdin.yaml"),
             false => self.working_folder.join(path),
         };
+        if options.is_run {
+            options.fetched = self.fetch(&text, &place, &options).await?;
+        }
         let (checked, found) = engine::check(&text, &place, options).await;
         Ok(Loaded { name: path.display().to_string(), text, checked, found })
+    }
+
+    async fn fetch(
+        &self,
+        text: &str,
+        place: &Path,
+        options: &Options,
+    ) -> Result<BTreeMap<String, PathBuf>> {
+        let meter = Meter::default();
+        let fetched = tokio::select! {
+            fetched = engine::fetch(text, place, options, &meter) => fetched?,
+            () = progress::show_download(&meter, self.is_quiet) => Vec::new(),
+            () = interrupted() => {
+                let message = "interrupted; the next run goes on with the download";
+                return Err(Error::new(Kind::Interrupted, message));
+            }
+        };
+        for file in &fetched {
+            let path = file.path.strip_prefix(&self.working_folder).unwrap_or(&file.path);
+            match (&file.warning, file.is_new) {
+                (Some(warning), _) => output::say(&format!("warning: {}: {warning}", file.node)),
+                (None, true) if !self.is_quiet => {
+                    output::say(&format!("{}: downloaded `{}`", file.node, path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(fetched.into_iter().map(|file| (file.node, file.path)).collect())
     }
 
     fn options(&self, vars: &[String], is_run: bool, limit: Option<u64>) -> Result<Options> {
@@ -213,9 +266,11 @@ impl Surroundings {
             clock: Clock::system(),
             run_id: uuid::Uuid::now_v7().simple().to_string(),
             is_run,
+            fetched: BTreeMap::new(),
             stand_in: None,
             preview: None,
             is_dry: false,
+            may_shrink: false,
             limit,
         })
     }
@@ -237,6 +292,33 @@ impl Surroundings {
         match format {
             spec::Format::Json => output::print(&text),
             _ => output::say(text.trim_end()),
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM. A second one ends the process at once.
+async fn interrupted() {
+    wait_for_signal().await;
+    output::say("stopping; once more to stop at once");
+    tokio::spawn(async {
+        wait_for_signal().await;
+        std::process::exit(130);
+    });
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(_) => {
+            // Without a handler Ctrl-C ends the process as ever.
+            let _ = tokio::signal::ctrl_c().await;
         }
     }
 }

@@ -34,7 +34,23 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
-    let mut options = surroundings.options(&arguments.vars, true, Some(arguments.limit))?;
+    let Arguments { file, node, rows, vars, limit } = arguments;
+    show(Wanted { file, node, rows, vars, limit: Some(limit) }, surroundings).await
+}
+
+/// The first rows of a node.
+pub(super) struct Wanted {
+    pub(super) file: PathBuf,
+    pub(super) node: String,
+    pub(super) rows: usize,
+    pub(super) vars: Vec<String>,
+    /// The most rows to read of each source.
+    pub(super) limit: Option<u64>,
+}
+
+/// Shows the first rows of a node or port.
+pub(super) async fn show(arguments: Wanted, surroundings: &Surroundings) -> Result<ExitCode> {
+    let mut options = surroundings.options(&arguments.vars, true, arguments.limit)?;
     options.is_dry = true;
     options.preview = Some(Preview { node: arguments.node.clone(), rows: arguments.rows });
     let loaded = surroundings.load(&arguments.file, options).await?;

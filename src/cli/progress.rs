@@ -6,6 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output;
 use crate::engine::Progress;
+use crate::fetch::Meter;
 
 /// Shows the progress of a run until it is dropped.
 pub(super) async fn show(progress: Progress, is_quiet: bool) {
@@ -48,6 +49,27 @@ async fn bars(progress: Progress) {
             bar.set_position(source.bytes.min(source.size.unwrap_or(u64::MAX)));
             bar.set_message(format!("{} rows  {rate:.0}k/s{rejected}", source.rows));
         }
+        let _ = &cleared;
+    }
+}
+
+/// Shows how far a download is until it is dropped; on a terminal only.
+pub(super) async fn show_download(meter: &Meter, is_quiet: bool) {
+    if is_quiet || !output::is_watched() {
+        return std::future::pending().await;
+    }
+    let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+    let template = "  downloading  {bar:24}  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+    let style = ProgressStyle::with_template(template);
+    let bar = all.add(ProgressBar::new(0));
+    let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let cleared = Cleared(all);
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        ticks.tick().await;
+        let (bytes, size) = meter.now();
+        bar.set_length(size.max(bytes));
+        bar.set_position(bytes);
         let _ = &cleared;
     }
 }

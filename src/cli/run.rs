@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Format, Surroundings, output, progress};
+use super::{Format, Surroundings, interrupted, output, progress};
 use crate::engine::Run;
 use crate::error::{Error, Result};
 
@@ -29,12 +29,16 @@ pub(super) struct Arguments {
     /// Read and count everything, write nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Accept sources that have far fewer rows than in the last run.
+    #[arg(long)]
+    may_shrink: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
     // A dry run forgets nothing, so it may be limited whatever the sinks do with missing rows.
     let mut options = surroundings.options(&arguments.vars, true, arguments.limit)?;
     options.is_dry = arguments.dry_run;
+    options.may_shrink = arguments.may_shrink;
     let loaded = surroundings.load(&arguments.file, options).await?;
     surroundings.show(&loaded, false);
     let Some(checked) = loaded.checked else { return Ok(ExitCode::from(2)) };
@@ -54,31 +58,4 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
         _ => output::say(report.table().trim_end()),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Waits for Ctrl-C or SIGTERM. A second one ends the process at once.
-async fn interrupted() {
-    wait_for_signal().await;
-    output::say("stopping; once more to stop at once");
-    tokio::spawn(async {
-        wait_for_signal().await;
-        std::process::exit(130);
-    });
-}
-
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        Err(_) => {
-            // Without a handler Ctrl-C ends the process as ever.
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
 }

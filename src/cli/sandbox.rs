@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{Format, Surroundings, output};
 use crate::error::{Error, Result};
 use crate::sandbox::{self, Broken, Date, Snapshot, Written};
+use crate::table::date_in;
 
 /// Make up data to try pipelines on.
 #[derive(Debug, Args)]
@@ -62,13 +63,9 @@ fn first_of_month(text: &str) -> std::result::Result<Date, String> {
 /// Finds the day of a snapshot in the name of its file.
 fn date_in_name(out: &Path) -> Result<Option<Date>> {
     let name = out.file_name().unwrap_or_default().to_string_lossy();
-    let starts = name.char_indices().map(|(start, _)| start);
-    let mut texts = starts.filter_map(|start| name.get(start..start + 10));
-    let Some(text) = texts.find(|text| text.parse::<jiff::civil::Date>().is_ok()) else {
-        return Ok(None);
-    };
-    let fault = |why| Error::user(format!("`{text}` in the name `{name}` is {why}"));
-    first_of_month(text).map(Some).map_err(fault)
+    let Some(date) = date_in(&name) else { return Ok(None) };
+    let fault = |why| Error::user(format!("`{date}` in the name `{name}` is {why}"));
+    first_of_month(&date.to_string()).map(Some).map_err(fault)
 }
 
 pub(super) fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {

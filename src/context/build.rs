@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::spec::{Diagnostic, Scope, Text};
+use crate::spec::{ChangedSince, Diagnostic, Scope, Text};
 
 /// What building may find out from the files of sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub struct BuildContext<'a> {
     pub files: Files,
     /// The folder that stands for the root of the file system, for everything that is written.
     pub root: Option<&'a Path>,
+    /// The file that the source got from elsewhere.
+    pub fetched: Option<&'a Path>,
+    /// From where a source reads that reads only what changed.
+    pub changed_since: Option<&'a ChangedSince>,
     /// Mistakes that were found.
     pub found: Vec<Diagnostic>,
 }
@@ -37,7 +41,7 @@ pub struct BuildContext<'a> {
 impl<'a> BuildContext<'a> {
     /// Makes the surroundings of one component.
     pub fn new(scope: &'a Scope, files: Files) -> Self {
-        Self { scope, files, root: None, found: Vec::new() }
+        Self { scope, files, root: None, fetched: None, changed_since: None, found: Vec::new() }
     }
 
     /// Resolves a path; notes the mistake and returns `None` when it cannot.

@@ -1,17 +1,19 @@
-//! All that a component may reach: its surroundings when it is built, SQL when it is planned, a
-//! place to stage and a signal to stop when it runs. Nothing else.
+//! All that a component may reach: the network when it gets its files, its surroundings when it is
+//! built, SQL when it is planned, a place to stage and a signal to stop when it runs. Nothing else.
 
 mod build;
+mod fetch;
 mod place;
 mod sql;
 mod stage;
 
 pub use build::{BuildContext, Files, below};
-pub use sql::{Sql, ast, reference};
+pub use fetch::FetchContext;
+pub use sql::{Sql, add_schema, ast, reference};
 pub use stage::{Batches, RowStream, StageContext};
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 /// What one reading of a source needs to know.
 #[derive(Clone, Debug, Default)]
@@ -22,4 +24,15 @@ pub struct ReadContext {
     pub limit: Option<u64>,
     /// Bytes read so far, of the source's size, for progress.
     pub bytes: Arc<AtomicU64>,
+    /// From where a source with `changed_since` reads, and how far it came.
+    pub position: Arc<Position>,
+}
+
+/// How far a source with `changed_since` has read: a value of its column, as text.
+#[derive(Debug, Default)]
+pub struct Position {
+    /// How far the last committed run came; unset before there was one.
+    pub from: OnceLock<String>,
+    /// How far this run came; set when everything was read.
+    pub reached: OnceLock<String>,
 }

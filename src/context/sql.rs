@@ -59,12 +59,7 @@ impl Sql {
 
     /// Makes a schema for the ports of a node, if there is none yet.
     pub fn add_ports(&self, node: &str) -> Result<(), DataFusionError> {
-        let name = self.session.state().config_options().catalog.default_catalog.clone();
-        let catalog = self.session.catalog(&name).filter(|c| c.schema(node).is_none());
-        if let Some(catalog) = catalog {
-            catalog.register_schema(node, Arc::new(MemorySchemaProvider::new()))?;
-        }
-        Ok(())
+        add_schema(&self.session, node)
     }
 
     /// Returns the session whose tables it plans over.
@@ -369,10 +364,7 @@ impl Sql {
             at.len = name.chars().count();
             let known = self.tables();
             let fault = Diagnostic::error(Code::UnknownTable, format!("no node `{name}`"), at);
-            return match did_you_mean(name, known.iter().map(String::as_str)) {
-                Some(near) => fault.label(format!("did you mean `{near}`?")),
-                None => fault.help(format!("nodes are {}", list(known.iter().map(String::as_str)))),
-            };
+            return fault.suggest(name, "nodes", known.iter().map(String::as_str));
         }
         Diagnostic::error(Code::SqlPlan, message, at)
     }
@@ -413,6 +405,15 @@ impl Sql {
         }
         None
     }
+}
+
+/// Makes a schema in the default catalog of a session, if there is none of that name.
+pub fn add_schema(session: &SessionContext, name: &str) -> Result<(), DataFusionError> {
+    let catalog = session.state().config_options().catalog.default_catalog.clone();
+    if let Some(catalog) = session.catalog(&catalog).filter(|c| c.schema(name).is_none()) {
+        catalog.register_schema(name, Arc::new(MemorySchemaProvider::new()))?;
+    }
+    Ok(())
 }
 
 /// Returns the table reference of an id or a port: `usable.rejected` is a table in a schema.

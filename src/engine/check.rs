@@ -34,8 +34,12 @@ pub struct Options {
     pub is_run: bool,
     /// Whether nothing is written, so that nothing can be lost either.
     pub is_dry: bool,
+    /// Whether sources may have far fewer rows than in the last run.
+    pub may_shrink: bool,
     /// The most rows to read from each source.
     pub limit: Option<u64>,
+    /// Files that sources have got from elsewhere, by source.
+    pub fetched: BTreeMap<String, PathBuf>,
     /// What stands in for the world, in a test.
     pub stand_in: Option<Arc<StandIn>>,
     /// The node whose first rows are looked at, and nothing else done.
@@ -110,6 +114,7 @@ pub async fn check(
     }
     let (edges, origins) = edges(&file, &sql, &mut found);
     check_tests(&file, &mut found);
+    check_service(&file, &sql, &mut found);
     let (order, circular) = graph::order(&edges, &origins, &mut found);
     // What is wrong with nodes of a circle follows from the circle.
     file.broken.extend(circular);
@@ -122,11 +127,12 @@ pub async fn check(
     let plan = Plan::new(&file, &order, &edges, surroundings, sql, &mut found).await;
     // A fragment that is used twice has its mistakes twice.
     let mut seen: Vec<Diagnostic> = Vec::new();
-    found.retain(|fault| {
-        let is_new = !seen.iter().any(|other| fault.is_same(other));
-        seen.push(fault.clone());
-        is_new
-    });
+    for fault in found {
+        if !seen.iter().any(|other| fault.is_same(other)) {
+            seen.push(fault);
+        }
+    }
+    let mut found = seen;
     let is_broken = found.iter().any(|fault| fault.severity == Severity::Error);
     if is_fragment {
         if options.is_run && !is_broken {
@@ -297,10 +303,9 @@ fn parameters(file: &File, scope: &Scope, options: &Options) -> BTreeMap<String,
 
 /// Finds what feeds each node, and inputs that are nothing.
 fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> (Edges, Origins) {
-    let ids: BTreeSet<&str> =
-        file.ids().map(|id| id.as_str()).chain(file.broken.iter().map(String::as_str)).collect();
-    let inputs = file.inputs.0.iter().map(|(name, _)| name.as_str());
-    let ids: BTreeSet<&str> = ids.into_iter().chain(inputs).collect();
+    let inputs = file.inputs.0.iter().map(|(name, _)| name);
+    let whole = file.ids().chain(inputs).map(|id| id.as_str());
+    let ids: BTreeSet<&str> = whole.chain(file.broken.iter().map(String::as_str)).collect();
     let sinks: BTreeSet<&str> = file.sinks.iter().map(|node| node.id.as_str()).collect();
     let divided: BTreeSet<&str> = file.with_rejects().collect();
     let routed = ports(file);
@@ -353,16 +358,11 @@ fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> (Edges, Origins
         };
         if let Some(message) = problem {
             let fault = Diagnostic::error(Code::UnknownInput, message, from.at);
-            let known = ids.iter().copied().filter(|id| !sinks.contains(id));
-            found.push(match did_you_mean(node, known.clone().filter(|id| *id != node)) {
-                Some(near) => fault.label(format!("did you mean `{near}`?")),
-                None => fault.help(format!("nodes are {}", list(known))),
-            });
+            let known = ids.iter().copied().filter(|id| !sinks.contains(id) && *id != node);
+            found.push(fault.suggest(node, "nodes", known));
         }
         if let Some(origin) = origins.get(&(reader.clone(), from.value.clone())) {
-            for fault in &mut found[before..] {
-                fault.origin.get_or_insert_with(|| Arc::clone(origin));
-            }
+            Diagnostic::place_in(&mut found[before..], origin);
         }
     }
     (edges, origins)
@@ -380,6 +380,18 @@ fn check_tests(file: &File, found: &mut Vec<Diagnostic>) {
     all.extend(file.broken.iter().cloned());
     for case in &file.tests {
         found.extend(check_case(case, &sources, &all));
+    }
+}
+
+/// Looks through what is written for a service that runs pipelines by themselves.
+fn check_service(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) {
+    found.extend(file.resources.check());
+    if let Some(schedule) = &file.schedule {
+        found.extend(schedule.check(schedule.at));
+    }
+    for alert in &file.alerts {
+        found.extend(alert.check());
+        found.extend(sql.parse_query(&alert.when).err());
     }
 }
 

@@ -12,7 +12,7 @@ use super::run::{Run, StagedSink};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint;
 use crate::publish::{self, Merged};
-use crate::state::{self, Pending, RunRow, State, Status};
+use crate::state::{self, Pending, Position, RunRow, State, Status};
 
 /// Name of the hidden folder, beside a sink's target, in which runs stage.
 const STAGING: &str = ".pipeline-staging";
@@ -108,6 +108,17 @@ impl Run {
         Ok(folders)
     }
 
+    /// Tells sources that read only what changed how far the last run came.
+    pub(super) fn set_positions(&self, positions: &[Position]) {
+        for node in self.checked.plan.nodes.iter().filter(|node| node.has_position) {
+            let known = positions.iter().find(|position| position.node == node.id);
+            if let Some(known) = known {
+                // Set once, before anything is read.
+                let _ = node.tally.position.from.set(known.position.clone());
+            }
+        }
+    }
+
     /// Decides the run in one transaction.
     pub(super) fn commit(
         &self,
@@ -139,6 +150,12 @@ impl Run {
         }
         failpoint::pass("commit.merged")?;
         state::record(&tx, row, &outputs, &self.node_runs(staged))?;
+        for node in self.checked.plan.nodes.iter().filter(|node| node.has_position) {
+            if let Some(position) = node.tally.position.reached.get() {
+                let run_id = Some(row.run_id.as_str());
+                state::set_position(&tx, &row.pipeline, &node.id, position, run_id)?;
+            }
+        }
         failpoint::pass("commit.recorded")?;
         tx.commit()?;
         for schema in attached {

@@ -2,7 +2,7 @@
 
 use serde_saphyr::Error as YamlError;
 
-use crate::spec::{Code, Diagnostic, Mark, did_you_mean, list};
+use crate::spec::{Code, Diagnostic, Mark};
 
 /// Turns a parser's error into ours.
 pub(super) fn fault(error: &YamlError, text: &str) -> Diagnostic {
@@ -10,17 +10,11 @@ pub(super) fn fault(error: &YamlError, text: &str) -> Diagnostic {
     match error.without_snippet() {
         YamlError::SerdeUnknownField { field, expected, .. } => {
             let fault = Diagnostic::error(Code::UnknownKey, format!("unknown key `{field}`"), at);
-            match did_you_mean(field, expected.iter().copied()) {
-                Some(near) => fault.label(format!("did you mean `{near}`?")),
-                None => fault.help(format!("keys are {}", list(expected.iter().copied()))),
-            }
+            fault.suggest(field, "keys", expected.iter().copied())
         }
         YamlError::SerdeUnknownVariant { variant, expected, .. } => {
             let fault = Diagnostic::error(Code::BadValue, format!("unknown word `{variant}`"), at);
-            match did_you_mean(variant, expected.iter().copied()) {
-                Some(near) => fault.label(format!("did you mean `{near}`?")),
-                None => fault.help(format!("words are {}", list(expected.iter().copied()))),
-            }
+            fault.suggest(variant, "words", expected.iter().copied())
         }
         YamlError::SerdeMissingField { field, .. } => {
             Diagnostic::error(Code::WrongType, format!("`{field}` is missing"), at)

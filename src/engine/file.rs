@@ -18,8 +18,8 @@ use crate::publish::Missing;
 use crate::sinks::{SinkKind, Write};
 use crate::sources::{Contract, SourceKind};
 use crate::spec::{
-    Code, Diagnostic, Family, Located, LocatedMap, Mark, TestCase, Text, VarDecl, did_you_mean,
-    list,
+    Alert, ChangedSince, Code, Diagnostic, Family, Located, LocatedMap, Mark, Resources, Schedule,
+    TestCase, Text, VarDecl, list,
 };
 use crate::table::ColumnType;
 use crate::transforms::TransformKind;
@@ -47,6 +47,12 @@ pub struct File {
     pub inputs: LocatedMap<LocatedMap<InputColumn>>,
     /// The nodes of a fragment that a pipeline may read.
     pub outputs: Vec<Located<String>>,
+    /// When it runs by itself.
+    pub schedule: Option<Located<Schedule>>,
+    /// What it shares with other pipelines.
+    pub resources: Resources,
+    /// What the user is told.
+    pub alerts: Vec<Alert>,
     /// Its tests.
     pub tests: Vec<TestCase>,
     /// Ids of nodes that are left out because of mistakes in them.
@@ -120,6 +126,8 @@ pub struct Common {
     pub output: Option<Located<String>>,
     /// What a source promises.
     pub contract: Contract,
+    /// From where a source reads that reads only what changed.
+    pub changed_since: Option<ChangedSince>,
     /// What a sink does with its rows.
     pub write: Option<Located<Write>>,
     /// The columns that tell rows apart.
@@ -131,12 +139,21 @@ pub struct Common {
 }
 
 const VERSION: u64 = 1;
-const TOP_KEYS: &[&str] =
-    &["version", "name", "description", "state", "vars", "sources", "transforms", "sinks", "tests"];
-const TOP_RESERVED: &[&str] = &[
+pub(super) const TOP_KEYS: &[&str] = &[
+    "version",
+    "name",
+    "description",
+    "state",
+    "vars",
     "resources",
+    "sources",
+    "transforms",
+    "sinks",
     "schedule",
     "alerts",
+    "tests",
+];
+const TOP_RESERVED: &[&str] = &[
     "matrix",
     "extends",
     "profiles",
@@ -150,7 +167,6 @@ const TOP_RESERVED: &[&str] = &[
 ];
 const NODE_RESERVED: &[&str] = &[
     "batch",
-    "changed_since",
     "by",
     "rate_limit",
     "budget",
@@ -258,10 +274,7 @@ impl Reading<'_> {
         }
         let message = format!("unknown key `{}` {what}", key.value);
         let fault = Diagnostic::error(Code::UnknownKey, message, key.at);
-        self.note(match did_you_mean(key, known.iter().copied()) {
-            Some(near) => fault.label(format!("did you mean `{near}`?")),
-            None => fault.help(format!("keys are {}", list(known.iter().copied()))),
-        });
+        self.note(fault.suggest(key, "keys", known.iter().copied()));
     }
 }
 
@@ -302,6 +315,13 @@ impl<'de> Visitor<'de> for FileSeed<'_> {
                 "sources" => file.sources = nodes(reading, &key, map)?,
                 "transforms" => file.transforms = nodes(reading, &key, map)?,
                 "sinks" => file.sinks = nodes(reading, &key, map)?,
+                "schedule" => file.schedule = reading.value(&path, map, A::next_value)?,
+                "resources" => {
+                    file.resources = reading.value(&path, map, A::next_value)?.unwrap_or_default();
+                }
+                "alerts" => {
+                    file.alerts = reading.value(&path, map, A::next_value)?.unwrap_or_default();
+                }
                 "tests" => {
                     file.tests = reading.value(&path, map, A::next_value)?.unwrap_or_default();
                 }
@@ -481,9 +501,9 @@ impl<K: Family> NodeSeed<'_, K> {
     }
 }
 
-fn common_keys(family: &str) -> &'static [&'static str] {
+pub(super) fn common_keys(family: &str) -> &'static [&'static str] {
     match family {
-        "source" => &["contract"],
+        "source" => &["contract", "changed_since"],
         "transform" => &["from", "with", "output"],
         _ => &["from", "write", "key", "newer_by", "missing"],
     }
@@ -505,6 +525,7 @@ fn read_common<'de, A: MapAccess<'de>>(
         "contract" => {
             common.contract = reading.value(path, map, A::next_value)?.unwrap_or_default();
         }
+        "changed_since" => common.changed_since = reading.value(path, map, A::next_value)?,
         "write" => common.write = reading.value(path, map, A::next_value)?,
         "key" => {
             let key: Option<OneOrMany> = reading.value(path, map, A::next_value)?;

@@ -14,7 +14,7 @@ use datafusion::datasource::empty::EmptyTable;
 use super::check::check_ids;
 use super::file::{self, File, InputColumn, Node};
 use crate::context::{Sql, reference};
-use crate::spec::{Code, Diagnostic, Located, LocatedMap, Origin, Scope, did_you_mean, list, tidy};
+use crate::spec::{Code, Diagnostic, Located, LocatedMap, Origin, Scope, list, tidy};
 use crate::transforms::{TransformKind, Use};
 
 /// How deeply fragments may use fragments.
@@ -51,9 +51,13 @@ impl fmt::Debug for Instance {
 }
 
 impl Instance {
+    fn input_of(&self, local: &str) -> Option<&Input> {
+        self.inputs.iter().find(|input| input.name == local)
+    }
+
     /// Returns the name that a node or port of the fragment has in the pipeline.
     pub(super) fn global(&self, local: &str) -> String {
-        match self.inputs.iter().find(|input| input.name == local) {
+        match self.input_of(local) {
             Some(input) => match &self.outer {
                 Some(outer) => outer.global(&input.given),
                 None => input.given.value.clone(),
@@ -66,7 +70,7 @@ impl Instance {
     /// which file if not in the pipeline's own: for an input of the fragment where it is used.
     pub(super) fn input(&self, local: &Located<String>) -> (Located<String>, Option<Arc<Origin>>) {
         let global = self.global(local);
-        match self.inputs.iter().find(|input| input.name == local.value) {
+        match self.input_of(local) {
             Some(input) => {
                 let origin = self.outer.as_ref().map(|outer| Arc::clone(&outer.origin));
                 (Located::new(global, input.given.at), origin)
@@ -84,9 +88,7 @@ impl Instance {
     /// Finds what is wrong with the rows that stand for an input, at the place where they are
     /// named.
     pub(super) fn check_input(&self, local: &str, schema: &Schema) -> Vec<Diagnostic> {
-        let Some(input) = self.inputs.iter().find(|input| input.name == local) else {
-            return Vec::new();
-        };
+        let Some(input) = self.input_of(local) else { return Vec::new() };
         let mut found = Vec::new();
         for (name, column) in input.columns.0.iter().map(|(name, column)| (&name.value, column)) {
             let needs = format!("which the input `{local}` of {} needs", self.origin.name);
@@ -162,11 +164,15 @@ impl Expansion<'_> {
                 true
             }
         };
-        let origin = node.instance.as_ref().map(|instance| &instance.origin);
-        for fault in &mut self.found[n_found..] {
-            fault.origin = fault.origin.take().or_else(|| origin.cloned());
+        if let Some(instance) = &node.instance {
+            Diagnostic::place_in(&mut self.found[n_found..], &instance.origin);
         }
         is_expanded
+    }
+
+    fn found_in(&mut self, mut faults: Vec<Diagnostic>, origin: &Arc<Origin>) {
+        Diagnostic::place_in(&mut faults, origin);
+        self.found.append(&mut faults);
     }
 
     fn refuse_words(&mut self, node: &Node<TransformKind>) {
@@ -218,7 +224,7 @@ impl Expansion<'_> {
         let origin = Arc::new(Origin { name, text: read.as_str().into() });
         let (parsed, faults) = file::parse(&read);
         let is_fine = faults.is_empty();
-        self.found.extend(faults.into_iter().map(|fault| fault.of(&origin)));
+        self.found_in(faults, &origin);
         let Some(fragment) = parsed.filter(|_| is_fine) else { return false };
         if fragment.fragment.is_none() {
             let message = format!("`{}` is a pipeline, not a fragment", origin.name);
@@ -229,7 +235,7 @@ impl Expansion<'_> {
         check_ids(&fragment, &mut faults);
         check_outputs(&fragment, &mut faults);
         let is_fine = faults.is_empty();
-        self.found.extend(faults.into_iter().map(|fault| fault.of(&origin)));
+        self.found_in(faults, &origin);
         let inputs = self.inputs(node, &fragment);
         let output = self.output(node, &fragment);
         let (Some(inputs), Some(output), true) = (inputs, output, is_fine) else { return false };
@@ -264,17 +270,14 @@ impl Expansion<'_> {
 
     fn inputs(&mut self, node: &Node<TransformKind>, fragment: &File) -> Option<Vec<Input>> {
         let with = &node.common.with;
-        let names = || fragment.inputs.0.iter().map(|(name, _)| name.as_str());
+        let names = fragment.inputs.0.iter().map(|(name, _)| name.as_str());
         let mut is_fine = true;
         for (name, _) in &with.0 {
             if fragment.inputs.get(name).is_none() {
                 is_fine = false;
                 let message = format!("the fragment has no input `{}`", name.value);
                 let fault = Diagnostic::error(Code::UnknownInput, message, name.at);
-                self.found.push(match did_you_mean(name, names()) {
-                    Some(near) => fault.label(format!("did you mean `{near}`?")),
-                    None => fault.help(format!("inputs are {}", list(names()))),
-                });
+                self.found.push(fault.suggest(name, "inputs", names.clone()));
             }
         }
         let mut inputs = Vec::new();
@@ -333,15 +336,12 @@ pub(super) fn add_inputs(fragment: &File, sql: &Sql) {
 
 /// Finds outputs that are no nodes of the fragment.
 pub(super) fn check_outputs(fragment: &File, found: &mut Vec<Diagnostic>) {
-    let ids = || fragment.transforms.iter().map(|node| node.id.as_str());
+    let ids = fragment.transforms.iter().map(|node| node.id.as_str());
     for output in &fragment.outputs {
-        if ids().all(|id| id != output.value) {
+        if ids.clone().all(|id| id != output.value) {
             let message = format!("the output `{}` is no node of the fragment", output.value);
             let fault = Diagnostic::error(Code::UnknownInput, message, output.at);
-            found.push(match did_you_mean(output, ids()) {
-                Some(near) => fault.label(format!("did you mean `{near}`?")),
-                None => fault.help(format!("nodes are {}", list(ids()))),
-            });
+            found.push(fault.suggest(output, "nodes", ids.clone()));
         }
     }
     if fragment.outputs.is_empty() {

@@ -14,6 +14,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 
 use crate::clock::Clock;
+use crate::context::Position;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::table::compact;
@@ -128,6 +129,8 @@ pub(super) struct Tally {
     pub(super) rejected: AtomicU64,
     /// Bytes that it read.
     pub(super) bytes: Arc<AtomicU64>,
+    /// From where it reads and how far it came, if it reads only what changed.
+    pub(super) position: Arc<Position>,
     /// Rejected rows by reason, and rows that a rule warned about by rule.
     reasons: Mutex<BTreeMap<String, u64>>,
     warnings: Mutex<BTreeMap<String, u64>>,
@@ -149,6 +152,7 @@ impl Tally {
             accepted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             bytes: Arc::default(),
+            position: Arc::default(),
             reasons: Mutex::default(),
             warnings: Mutex::default(),
             ports: Mutex::default(),
@@ -247,6 +251,11 @@ impl Tally {
     /// Takes the rows that nobody has read yet; `None` when all were read.
     pub(super) fn take_rest(&self) -> Option<SendableRecordBatchStream> {
         lock(&self.rest).take()
+    }
+
+    /// Says whether the last row was read.
+    pub(super) fn is_finished(&self) -> bool {
+        self.is_finished.load(Ordering::SeqCst)
     }
 
     /// Notes that the last row was read.

@@ -1,5 +1,5 @@
-//! The engine's own operators: rows that come from outside a plan, rows that are divided by rules,
-//! and the first rows of their keys. They count, and set rejected rows aside. Only this file and
+//! The engine's own operators: rows that come from outside a plan, rows that are divided by rules
+//! or routed to ports, and the first rows of their keys. They count, and set rejected rows aside. Only this file and
 //! `count.rs` implement DataFusion's traits.
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ use super::land::{Landed, Tally};
 use crate::context::ReadContext;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::sources::{OnBadRow, Source};
+use crate::sources::{Batch, OnBadRow, Source};
 use crate::table::{REASON, compact};
 use crate::transforms::{Operator, Otherwise, Rule};
 
@@ -269,7 +269,11 @@ impl ExecutionPlan for RowsExec {
             (Rows::Source { source, tally: None, .. }, _) => {
                 let projection = self.projection.clone();
                 let rows = source.read(ReadContext { projection, ..ReadContext::default() });
-                let rows = rows.map(|batch| batch.map(|batch| batch.rows).map_err(Into::into));
+                // Nobody sees what is rejected here: rows that are not whole would pass for all.
+                let rows = rows.map(|batch| match batch? {
+                    Batch { rejected: Some(rejected), .. } => Err(first_bad_row(&rejected).into()),
+                    Batch { rows, .. } => Ok(rows),
+                });
                 Ok(make_cooperative(Box::pin(RecordBatchStreamAdapter::new(schema, rows))))
             }
             (Rows::Source { node, source, on_bad_row, limit, tally: Some(tally) }, _) => {
@@ -277,6 +281,7 @@ impl ExecutionPlan for RowsExec {
                     projection: self.projection.clone(),
                     limit: *limit,
                     bytes: Arc::clone(&tally.bytes),
+                    position: Arc::clone(&tally.position),
                 };
                 let reader = Accept {
                     node: node.clone(),
@@ -352,7 +357,7 @@ struct Accept {
 }
 
 impl Accept {
-    fn accept(&self, batch: crate::sources::Batch) -> Result<RecordBatch> {
+    fn accept(&self, batch: Batch) -> Result<RecordBatch> {
         failpoint::pass("source.batch")?;
         self.tally.accept(batch.rows.num_rows() as u64);
         if let Some(rejected) = batch.rejected {

@@ -8,7 +8,7 @@ use super::file::{Common, Node};
 use super::plan::PlannedSink;
 use crate::context::BuildContext;
 use crate::publish::Missing;
-use crate::sinks::{Disposition, Sink, SinkKind, Target};
+use crate::sinks::{Disposition, Sink, SinkKind, Target, Write};
 use crate::spec::{Code, Diagnostic, Scope};
 
 /// Builds a sink; mistakes are in `found`.
@@ -55,7 +55,14 @@ pub(super) fn check_target(
 ) {
     /// SQLite attaches ten databases at most; one is kept for the state.
     const MOST_TABLES: usize = 8;
-    if let Some(other) = sinks.iter().find(|other| other.sink.target().is_same(target, state)) {
+    let write = node.common.write.as_ref().map(|write| write.value);
+    // Two sinks may keep one table: one its rows, the other which of them are gone.
+    let is_shared = |other: &PlannedSink| {
+        [Some(other.write), write] == [Some(Write::Upsert), Some(Write::MarkGone)]
+            || [Some(other.write), write] == [Some(Write::MarkGone), Some(Write::Upsert)]
+    };
+    let is_same = |other: &&PlannedSink| other.sink.target().is_same(target, state);
+    if let Some(other) = sinks.iter().find(is_same).filter(|other| !is_shared(other)) {
         let message = format!("`{}` and `{}` write to the same place", other.id, node.id.value);
         found.push(Diagnostic::error(Code::Write, message, node.id.at));
     }

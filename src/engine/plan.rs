@@ -26,7 +26,7 @@ use super::outlet::{build_sink, check_target};
 use super::testing::Kept;
 use crate::context::{BuildContext, Sql, reference};
 use crate::error::Result;
-use crate::sinks::{Sink, SinkKind};
+use crate::sinks::{Sink, SinkKind, Write};
 use crate::sources::{Contract, Given, Source, SourceKind};
 use crate::spec::{Code, Diagnostic, Family, Located, Scope, Share};
 use crate::table;
@@ -58,6 +58,10 @@ pub(super) struct PlannedNode {
     pub(super) source: Option<Arc<dyn Source>>,
     /// The share of rejected rows above which the run stops.
     pub(super) at_most: Option<Share>,
+    /// The share by which a source may shrink from one run to the next.
+    pub(super) shrink_at_most: Option<Share>,
+    /// Whether it reads only what changed.
+    pub(super) has_position: bool,
     pub(super) rules: Arc<[Rule]>,
     /// All its rows, to be read when they have to be and no stage does.
     pub(super) whole: Option<DataFrame>,
@@ -70,6 +74,7 @@ pub(super) struct PlannedNode {
 pub(super) struct PlannedSink {
     pub(super) id: String,
     pub(super) kind: &'static str,
+    pub(super) write: Write,
     pub(super) sink: Arc<dyn Sink>,
 }
 
@@ -165,9 +170,7 @@ impl Plan {
                 let n_found = found.len();
                 planning.transform(node, edges, found).await;
                 if let Some(instance) = &node.instance {
-                    for fault in &mut found[n_found..] {
-                        fault.origin.get_or_insert_with(|| Arc::clone(&instance.origin));
-                    }
+                    Diagnostic::place_in(&mut found[n_found..], &instance.origin);
                 }
             }
         }
@@ -188,7 +191,15 @@ impl Plan {
 impl Planning<'_> {
     fn source(&mut self, node: &Node<SourceKind>, found: &mut Vec<Diagnostic>) {
         let mut context = BuildContext::new(self.scope, self.options.files());
+        context.fetched = self.options.fetched.get(&node.id.value).map(PathBuf::as_path);
         let contract: &Contract = &node.common.contract;
+        let changed_since = node.common.changed_since.as_ref();
+        if let (Some(since), false) = (changed_since, node.kind.settings().keeps_position()) {
+            let message = format!("a `{}` source cannot tell what changed", node.kind.kind());
+            let fault = Diagnostic::error(Code::BadValue, message, since.column.at);
+            found.push(fault.help("`changed_since` goes with `sqlite`"));
+        }
+        context.changed_since = changed_since;
         let mut built = node.kind.settings().build(contract, &mut context);
         found.extend(context.found);
         if let Some(stand_in) = &self.options.stand_in {
@@ -206,6 +217,15 @@ impl Planning<'_> {
             self.unknown.insert(node.id.value.clone());
             return;
         };
+        if let Some(since) = changed_since {
+            let schema = source.schema();
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            if names.clone().all(|name| name != since.column.value) {
+                let message = format!("the source has no column `{}`", since.column.value);
+                let fault = Diagnostic::error(Code::UnknownColumn, message, since.column.at);
+                found.push(fault.suggest(&since.column, "columns", names));
+            }
+        }
         let id = &node.id.value;
         let tally = self.tally(id, table::rejected_schema());
         let rows = Rows::Source {
@@ -223,9 +243,14 @@ impl Planning<'_> {
             tally: Arc::clone(&tally),
             source: Some(source),
             at_most: contract.at_most,
+            shrink_at_most: contract.shrink_at_most.or(node.kind.settings().shrink_at_most()),
+            has_position: changed_since.is_some(),
             rules: Arc::new([]),
             whole: self.session.read_table(Arc::new(table.clone())).ok(),
-            is_read_whole: contract.at_most.is_some() || tally.rejects.is_some(),
+            is_read_whole: contract.at_most.is_some()
+                || contract.shrink_at_most.is_some()
+                || changed_since.is_some()
+                || tally.rejects.is_some(),
         });
         if let Err(error) = self.register(id, table, &tally) {
             found.push(cannot_plan(&error, &node.id));
@@ -245,7 +270,7 @@ impl Planning<'_> {
             return;
         }
         let planned = match self.lend(node).await {
-            Ok(true) => self.plan(node, from).await,
+            Ok(true) => self.plan(node).await,
             // What is wrong with the input was noted.
             Ok(false) => Err(Vec::new()),
             Err(error) => Err(vec![cannot_plan(&error, &node.id)]),
@@ -282,6 +307,8 @@ impl Planning<'_> {
             tally: Arc::clone(&tally),
             source: None,
             at_most: None,
+            shrink_at_most: None,
+            has_position: false,
             rules: operator.as_ref().map(|o| o.rules().into()).unwrap_or_default(),
             whole: None,
             is_read_whole: is_divided,
@@ -309,18 +336,10 @@ impl Planning<'_> {
         }
     }
 
-    async fn plan(
-        &self,
-        node: &Node<TransformKind>,
-        from: &[Located<String>],
-    ) -> Result<Planned, Vec<Diagnostic>> {
+    async fn plan(&self, node: &Node<TransformKind>) -> Result<Planned, Vec<Diagnostic>> {
         let settings = node.kind.settings();
-        let from = match node.instance {
-            Some(_) => &node.common.from,
-            None => from,
-        };
         let sql = node.instance.as_ref().map_or(&self.sql, |instance| &instance.sql);
-        match self.input(&sql.session(), &node.id, from).await {
+        match self.input(&sql.session(), &node.id, &node.common.from).await {
             Ok(input) => settings.plan(&input, sql).await,
             Err(error) => Err(vec![cannot_plan(&error, &node.id)]),
         }
@@ -420,7 +439,8 @@ impl Planning<'_> {
         Ok(())
     }
 
-    /// Returns the table that a transform reads; several inputs become one under a hidden name.
+    /// Returns the table that a transform reads; several inputs become one under a hidden name. A
+    /// transform without `from` names its tables itself.
     async fn input(
         &self,
         session: &SessionContext,
@@ -428,6 +448,7 @@ impl Planning<'_> {
         from: &[Located<String>],
     ) -> Result<String, DataFusionError> {
         match from {
+            [] => Ok(String::new()),
             [one] => Ok(one.value.clone()),
             _ => {
                 let name = format!("__from_{id}");
@@ -482,7 +503,9 @@ impl Planning<'_> {
             };
             self.check_columns(node, &rows, found);
             let index = sinks.len();
-            sinks.push(PlannedSink { id: node.id.value.clone(), kind: node.kind.kind(), sink });
+            let write = node.common.write.as_ref().map_or(Write::Replace, |write| write.value);
+            let id = node.id.value.clone();
+            sinks.push(PlannedSink { id, kind: node.kind.kind(), write, sink });
             let from: Vec<String> = from.iter().map(|from| from.value.clone()).collect();
             match groups.iter_mut().find(|(other, _, _)| *other == from) {
                 Some((_, _, indices)) => indices.push(index),

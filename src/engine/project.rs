@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::catalog::MemorySchemaProvider;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::TableProvider;
 use datafusion::functions::core::expr_fn::nullif;
@@ -12,15 +11,16 @@ use datafusion::logical_expr::{ident, lit};
 use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionContext};
 
 use super::check::{self, Options};
+use super::file::Node;
 use super::operator::{Rows, Table};
 use super::{file, outlet, plan};
-use crate::context::reference;
+use crate::context::{add_schema, reference};
 use crate::error::{Error, Result};
-use crate::sinks::{NULL_PARTITION, Target};
-use crate::sources::{self, OnBadRow, Source as _};
+use crate::sinks::Target;
+use crate::sources::{self, OnBadRow, Source as _, SourceKind};
 use crate::spec::{Diagnostic, tidy};
 use crate::state;
-use crate::table::infer_csv;
+use crate::table::{NULL_PARTITION, infer_csv};
 
 /// Finds the pipeline files of a project: `*.yaml` in a folder and in `pipelines/` below it.
 pub fn pipelines_in(folder: &Path) -> Vec<PathBuf> {
@@ -45,6 +45,8 @@ pub struct Outputs {
     pub state: PathBuf,
     /// The sinks, and what each writes.
     pub sinks: Vec<(String, Target)>,
+    /// The sources that read only what changed.
+    pub positioned: Vec<String>,
 }
 
 /// Finds where a pipeline writes. Its sources need not be there, nor its plans be possible.
@@ -61,7 +63,10 @@ pub fn outputs(text: &str, path: &Path, options: &Options) -> (Option<Outputs>, 
     }
     let state = check::state(&file, &scope, &mut found);
     let name = file.name.value.clone();
-    (state.map(|state| Outputs { name, state, sinks }), found)
+    let is_positioned = |node: &&Node<SourceKind>| node.common.changed_since.is_some();
+    let positioned = file.sources.iter().filter(is_positioned);
+    let positioned = positioned.map(|node| node.id.value.clone()).collect();
+    (state.map(|state| Outputs { name, state, sinks, positioned }), found)
 }
 
 /// Opens what the sinks of pipelines wrote as tables named after the sinks (`pipeline.sink` when
@@ -98,13 +103,6 @@ pub async fn open_tables(pipelines: &[Outputs]) -> Result<(SessionContext, Vec<S
     states.retain(|path| path.is_file());
     names.extend(open_states(&session, &states)?);
     Ok((session, names))
-}
-
-fn add_schema(session: &SessionContext, name: &str) -> Result<()> {
-    if let Some(catalog) = session.catalog("datafusion").filter(|c| c.schema(name).is_none()) {
-        catalog.register_schema(name, Arc::new(MemorySchemaProvider::new()))?;
-    }
-    Ok(())
 }
 
 /// Opens what one sink wrote; `None` when there is nothing yet.
@@ -181,7 +179,7 @@ fn table_of(database: &Path, table: &str) -> Result<Option<Arc<dyn TableProvider
     let rows = Rows::Source {
         node: table.to_owned(),
         source: Arc::new(source),
-        on_bad_row: OnBadRow::Reject,
+        on_bad_row: OnBadRow::Stop,
         limit: None,
         tally: None,
     };

@@ -24,8 +24,9 @@ use super::check::Checked;
 use super::commit::{bug, publish_all};
 use super::graph::is_rejects;
 use super::land::Tally;
+use super::limits::check_limits;
 use super::operator::LandedRows;
-use super::plan::{Explained, Into, Plan, PlannedNode, Stage};
+use super::plan::{Explained, Into, PlannedNode, Stage};
 use super::report::{Report, grouped};
 use crate::context::StageContext;
 use crate::error::{Error, Kind, Result};
@@ -33,7 +34,6 @@ use crate::failpoint;
 use crate::publish::{self, Merged, Missing, Publish, Staged};
 use crate::sinks::Target;
 use crate::state::{Lock, NodeRun, RunRow, State};
-use crate::transforms::Otherwise;
 
 /// How far the sources of a run are.
 #[derive(Clone)]
@@ -116,12 +116,7 @@ impl Run {
     pub async fn preview(self) -> Result<Option<(SchemaRef, Vec<RecordBatch>)>> {
         let plan = &self.checked.plan;
         let Some((node, kept)) = plan.kept.first() else { return Ok(None) };
-        let folder = std::env::temp_dir().join(format!("pipeline-{}", self.run_id()));
-        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-        let _ = plan.folder.set(folder.clone());
-        let read = self.guarded(self.look(is_rejects(node)), std::future::pending()).await;
-        let _ = std::fs::remove_dir_all(&folder);
-        read?;
+        self.in_temporary_folder(self.look(is_rejects(node)), std::future::pending()).await?;
         Ok(Some((Arc::clone(&kept.schema), kept.take())))
     }
 
@@ -144,14 +139,26 @@ impl Run {
     }
 
     async fn dry_run(&self, stop: impl Future<Output = ()>) -> Result<Report> {
+        if self.checked.state.is_file() {
+            self.set_positions(&State::positions(&self.checked.state, &self.checked.name)?);
+        }
+        let staged = self.in_temporary_folder(self.execute(None), stop).await?;
+        Ok(self.report(&staged, "dry run"))
+    }
+
+    /// Does guarded work that leaves nothing behind: rows land in a folder that is removed.
+    async fn in_temporary_folder<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<T> {
         let folder = std::env::temp_dir().join(format!("pipeline-{}", self.run_id()));
         std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
         let _ = self.checked.plan.folder.set(folder.clone());
-        let read = self.guarded(self.execute(None), stop).await;
+        let done = self.guarded(work, stop).await;
         // A temporary folder: what cannot be removed now is removed by the system.
         let _ = std::fs::remove_dir_all(&folder);
-        let staged = read?;
-        Ok(self.report(&staged, "dry run"))
+        done
     }
 
     async fn real_run(&self, stop: impl Future<Output = ()>) -> Result<Report> {
@@ -191,7 +198,9 @@ impl Run {
     ) -> Result<Vec<StagedSink>> {
         let folders = self.announce(state)?;
         let _ = self.checked.plan.folder.set(self.own_folder());
+        self.set_positions(&State::positions(state.path(), &self.checked.name)?);
         let mut staged = self.guarded(self.execute(Some(&folders)), stop).await?;
+        self.check_shrunk(state)?;
         let commit = || self.commit(state, row, &mut staged);
         std::panic::catch_unwind(AssertUnwindSafe(commit)).unwrap_or_else(|p| Err(bug(p)))?;
         Ok(staged)
@@ -446,34 +455,4 @@ async fn read_to_the_end(mut rows: SendableRecordBatchStream) -> Result<u64> {
         n_rows += batch?.num_rows() as u64;
     }
     Ok(n_rows)
-}
-
-/// Stops the run when more rows were rejected, or broke a rule, than may.
-fn check_limits(plan: &Plan) -> Result<()> {
-    for node in &plan.nodes {
-        let rejected = node.tally.rejected.load(Ordering::Relaxed);
-        let all = rejected + node.tally.accepted.load(Ordering::Relaxed);
-        if let Some(limit) = node.at_most.filter(|limit| limit.is_exceeded(rejected, all)) {
-            return Err(too_many(&node.id, "rows are bad", rejected, all, limit));
-        }
-        let (reasons, warnings) = (node.tally.reasons(), node.tally.warnings());
-        for rule in node.rules.iter() {
-            let counts = if rule.otherwise == Otherwise::Reject { &reasons } else { &warnings };
-            let n = counts.iter().find(|(name, _)| *name == rule.name).map_or(0, |(_, n)| *n);
-            if let Some(limit) = rule.at_most.filter(|limit| limit.is_exceeded(n, all)) {
-                let what = format!("rows break the rule `{}`", rule.name);
-                return Err(too_many(&node.id, &what, n, all, limit));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn too_many(node: &str, what: &str, n: u64, all: u64, limit: crate::spec::Share) -> Error {
-    let share = n as f64 * 100.0 / all as f64;
-    let (n, all) = (grouped(n), grouped(all));
-    let message = format!(
-        "{n} of {all} {what} ({share:.2}%), more than `at_most: {limit}`; nothing was published"
-    );
-    Error::run(message).in_node(node)
 }

@@ -17,9 +17,7 @@ use super::run::Run;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::sinks::Target;
-use crate::spec::{
-    Code, Diagnostic, Located, Severity, TestCase, TestRows, did_you_mean, list, tidy,
-};
+use crate::spec::{Code, Diagnostic, Located, Severity, TestCase, TestRows, tidy};
 use crate::table::typed_column;
 
 /// What stands in for the world while a test runs.
@@ -235,10 +233,7 @@ pub(super) fn check_case(case: &TestCase, sources: &[&str], all: &[String]) -> V
     let mut unknown = |id: &Located<String>, what: &str, known: &[&str]| {
         let message = format!("no {what} `{}`", id.value);
         let fault = Diagnostic::error(Code::UnknownInput, message, id.at);
-        found.push(match did_you_mean(id, known.iter().copied()) {
-            Some(near) => fault.label(format!("did you mean `{near}`?")),
-            None => fault.help(format!("{what}s are {}", list(known.iter().copied()))),
-        });
+        found.push(fault.suggest(id, &format!("{what}s"), known.iter().copied()));
     };
     for (id, _) in &case.given.0 {
         if !sources.contains(&id.as_str()) {
@@ -261,14 +256,14 @@ pub(super) fn check_case(case: &TestCase, sources: &[&str], all: &[String]) -> V
 /// Reads the rows of a file into the test.
 fn load(rows: &mut TestRows, folder: &Path) -> std::result::Result<(), Diagnostic> {
     let Some(file) = rows.file.take() else { return Ok(()) };
-    let broken = |message: String| Diagnostic::error(Code::File, message, file.at());
-    let path = tidy(&folder.join(file.raw()));
+    let broken = |message: String| Diagnostic::error(Code::File, message, file.at);
+    let path = tidy(&folder.join(&file.value));
     let unreadable = |error: csv::Error| broken(format!("`{}`: {error}", path.display()));
     if path.extension().is_none_or(|extension| extension != "csv") {
         return Err(broken(format!("`{}` is not a CSV file", path.display())));
     }
     let mut reader = csv::Reader::from_path(&path).map_err(unreadable)?;
-    let at = file.at();
+    let at = file.at;
     let header = reader.headers().map_err(unreadable)?;
     rows.columns = header.iter().map(|name| Located::new(name.to_owned(), at)).collect();
     for record in reader.records() {
@@ -306,11 +301,8 @@ fn compare(
         let Some((index, field)) = schema.column_with_name(name) else {
             let message = format!("`{}` has no column `{}`", id.value, name.value);
             let fault = Diagnostic::error(Code::UnknownColumn, message, name.at);
-            let names = || schema.fields().iter().map(|field| field.name().as_str());
-            found.push(match did_you_mean(name, names()) {
-                Some(near) => fault.label(format!("did you mean `{near}`?")),
-                None => fault.help(format!("columns are {}", list(names()))),
-            });
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            found.push(fault.suggest(name, "columns", names));
             continue;
         };
         wanted.push(index);

@@ -3,11 +3,15 @@
 //! The rows wait in a SQLite file of their own (table `staged`), which is attached. All that a
 //! merge does happens in one transaction of the database it goes into.
 
+mod history;
+
 use std::path::PathBuf;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::history::{VALID_FROM, VALID_TO};
 use crate::error::Result;
 use crate::failpoint;
 
@@ -21,10 +25,14 @@ pub enum TableWrite {
     Replace,
     /// They take the place of those with the same key, and join the others.
     Upsert,
+    /// They end those with the same key that differ, and join them: every state is kept.
+    History,
+    /// Those with the same key are marked gone.
+    MarkGone,
 }
 
 /// What a table does with rows that arrive no more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
     /// They stay.
@@ -49,7 +57,7 @@ pub struct TableMerge {
     pub columns: Vec<(String, String)>,
     /// What happens to rows that arrive.
     pub write: TableWrite,
-    /// The columns that tell rows apart; only for an upsert.
+    /// The columns that tell rows apart; none for an append or a replacement.
     pub key: Vec<String>,
     /// The column whose greater value is the newer row.
     pub newer_by: Option<String>,
@@ -159,25 +167,41 @@ impl TableMerge {
     /// Merges rows attached as `schema` inside a transaction of the caller.
     pub fn merge(&self, tx: &Transaction<'_>, schema: &str) -> Result<Merged> {
         let from = format!("{}.staged", quote(schema));
-        self.make_table(tx)?;
+        let has_marks = self.make_table(tx)?;
         match self.write {
             TableWrite::Append => self.insert(tx, &from),
             TableWrite::Replace => {
                 tx.execute(&format!("DELETE FROM main.{}", quote(&self.table)), [])?;
                 self.insert(tx, &from)
             }
-            TableWrite::Upsert => self.upsert(tx, &from),
+            TableWrite::Upsert => self.upsert(tx, &from, has_marks),
+            TableWrite::History => self.history(tx, &from),
+            TableWrite::MarkGone => self.mark_gone(tx, &from),
         }
     }
 
-    /// Makes the table, or adds the columns that it lacks. A replaced table is made anew when its
-    /// columns are others.
-    fn make_table(&self, tx: &Transaction<'_>) -> Result<()> {
-        let table = quote(&self.table);
+    /// Returns the columns that the table needs.
+    fn wanted(&self) -> Vec<(String, String)> {
         let mut wanted = self.columns.clone();
-        if self.missing == Missing::MarkGone {
-            wanted.push((GONE_AT.to_owned(), "TEXT".to_owned()));
+        if self.write == TableWrite::MarkGone {
+            wanted.retain(|(name, _)| {
+                self.key.contains(name) || self.newer_by.as_ref() == Some(name)
+            });
         }
+        let own: &[&str] = match (self.write, self.missing) {
+            (TableWrite::History, _) => &[VALID_FROM, VALID_TO],
+            (TableWrite::MarkGone, _) | (_, Missing::MarkGone) => &[GONE_AT],
+            _ => &[],
+        };
+        wanted.extend(own.iter().map(|name| ((*name).to_owned(), "TEXT".to_owned())));
+        wanted
+    }
+
+    /// Makes the table, or adds the columns that it lacks. A replaced table is made anew when its
+    /// columns are others. Says whether the table marks rows that are gone.
+    fn make_table(&self, tx: &Transaction<'_>) -> Result<bool> {
+        let table = quote(&self.table);
+        let wanted = self.wanted();
         let have: Vec<String> = {
             let mut statement = tx.prepare("SELECT name FROM pragma_table_info(?1)")?;
             let names = statement.query_map([&self.table], |row| row.get(0))?;
@@ -205,15 +229,21 @@ impl TableMerge {
                 }
             }
         }
-        if self.write == TableWrite::Upsert {
-            let index = quote(&format!("{}_key_{}", self.table, self.key.join("_")));
-            let key = list(&self.key);
-            tx.execute(
-                &format!("CREATE UNIQUE INDEX IF NOT EXISTS main.{index} ON {table} ({key})"),
-                [],
-            )?;
-        }
-        Ok(())
+        let open = format!("WHERE {VALID_TO} IS NULL");
+        let (kind, which) = match self.write {
+            TableWrite::Upsert | TableWrite::MarkGone => ("key", ""),
+            TableWrite::History => ("open", open.as_str()),
+            TableWrite::Append | TableWrite::Replace => return Ok(false),
+        };
+        let index = quote(&format!("{}_{kind}_{}", self.table, self.key.join("_")));
+        let key = list(&self.key);
+        tx.execute(
+            &format!("CREATE UNIQUE INDEX IF NOT EXISTS main.{index} ON {table} ({key}) {which}"),
+            [],
+        )?;
+        let is_mark = |name: &String| name.eq_ignore_ascii_case(GONE_AT);
+        let is_own = self.columns.iter().any(|(name, _)| is_mark(name));
+        Ok(!is_own && (have.iter().any(is_mark) || wanted.iter().any(|(name, _)| is_mark(name))))
     }
 
     fn insert(&self, tx: &Transaction<'_>, from: &str) -> Result<Merged> {
@@ -226,14 +256,41 @@ impl TableMerge {
         Ok(Merged { new, ..Merged::default() })
     }
 
-    fn upsert(&self, tx: &Transaction<'_>, from: &str) -> Result<Merged> {
+    /// Returns the condition that a row `t` of the table has the key of a row `s` that arrives.
+    fn join(&self) -> String {
+        let equal = self.key.iter().map(|name| format!("t.{0} = s.{0}", quote(name)));
+        equal.collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// Marks the rows gone whose keys arrive. That they are gone is known as of the version that
+    /// arrives; a key that is not there stays unknown.
+    fn mark_gone(&self, tx: &Transaction<'_>, from: &str) -> Result<Merged> {
         let table = format!("main.{}", quote(&self.table));
-        let equal: Vec<String> =
-            self.key.iter().map(|name| format!("t.{0} = s.{0}", quote(name))).collect();
-        let join = equal.join(" AND ");
-        let is_gone = match self.missing {
-            Missing::MarkGone => format!("t.{GONE_AT} IS NOT NULL"),
-            _ => "0".to_owned(),
+        let (join, newer) = (self.join(), self.newer("s.", "t."));
+        let counts = format!(
+            "SELECT count(*) FILTER (WHERE NOT ({newer})), count(*)
+             FROM {from} s JOIN {table} t ON {join}"
+        );
+        let (older, known): (u64, u64) =
+            tx.query_row(&counts, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let version = match &self.newer_by {
+            Some(column) => format!(", {0} = coalesce(s.{0}, t.{0})", quote(column)),
+            None => String::new(),
+        };
+        let sql = format!(
+            "UPDATE {table} AS t SET {GONE_AT} = ?1{version} FROM {from} s
+             WHERE {join} AND t.{GONE_AT} IS NULL AND ({newer})"
+        );
+        let gone = tx.execute(&sql, [&self.at])? as u64;
+        Ok(Merged { gone, older, same: known - older - gone, ..Merged::default() })
+    }
+
+    fn upsert(&self, tx: &Transaction<'_>, from: &str, has_marks: bool) -> Result<Merged> {
+        let table = format!("main.{}", quote(&self.table));
+        let join = self.join();
+        let is_gone = match has_marks {
+            true => format!("t.{GONE_AT} IS NOT NULL"),
+            false => "0".to_owned(),
         };
         let counts = format!(
             "SELECT count(*) FILTER (WHERE t.rowid IS NULL),
@@ -254,16 +311,23 @@ impl TableMerge {
         if self.is_older_whole(tx, from)? {
             // What is not there was gone already when a newer whole was merged.
             let known = format!("WHERE EXISTS (SELECT 1 FROM {table} t WHERE {join})");
-            self.write_rows(tx, from, &table, &known)?;
+            self.write_rows(tx, from, &table, has_marks, &known)?;
             return Ok(Merged { new: back, changed, same, older: older + fresh, gone: 0 });
         }
-        self.write_rows(tx, from, &table, "WHERE true")?;
+        self.write_rows(tx, from, &table, has_marks, "WHERE true")?;
         let gone = self.gone(tx, from, &table, &join, all)?;
         Ok(Merged { new: fresh + back, changed, same, older, gone })
     }
 
     /// `which` must be a WHERE clause: without one SQLite reads ON CONFLICT as a join condition.
-    fn write_rows(&self, tx: &Transaction<'_>, from: &str, table: &str, which: &str) -> Result<()> {
+    fn write_rows(
+        &self,
+        tx: &Transaction<'_>,
+        from: &str,
+        table: &str,
+        has_marks: bool,
+        which: &str,
+    ) -> Result<()> {
         let columns = self.columns_list();
         let mut sets: Vec<String> = self
             .columns
@@ -271,7 +335,7 @@ impl TableMerge {
             .filter(|(name, _)| !self.key.contains(name))
             .map(|(name, _)| format!("{0} = excluded.{0}", quote(name)))
             .collect();
-        if self.missing == Missing::MarkGone {
+        if has_marks {
             sets.push(format!("{GONE_AT} = NULL"));
         }
         let update = if sets.is_empty() {
@@ -303,15 +367,10 @@ impl TableMerge {
         if all == 0 || self.missing == Missing::Keep {
             return Ok(0);
         }
-        let (known, version) = match &self.newer_by.as_deref().map(quote) {
-            Some(column) => {
-                let newest = format!("(SELECT max({column}) FROM {from})");
-                (
-                    format!("AND (t.{column} IS NULL OR t.{column} <= {newest})"),
-                    format!(", {column} = {newest}"),
-                )
-            }
-            None => (String::new(), String::new()),
+        let (known, newest) = self.known_by(from);
+        let version = match &self.newer_by {
+            Some(column) => format!(", {} = {newest}", quote(column)),
+            None => String::new(),
         };
         let absent = format!("NOT EXISTS (SELECT 1 FROM {from} s WHERE {join}) {known}");
         let n = match self.missing {
@@ -327,6 +386,18 @@ impl TableMerge {
             _ => tx.execute(&format!("DELETE FROM {table} AS t WHERE {absent}"), [])?,
         };
         Ok(n as u64)
+    }
+
+    /// Returns the condition that a row `t` is one that the input could know, and the newest version
+    /// of the input (null without versions).
+    fn known_by(&self, from: &str) -> (String, String) {
+        match &self.newer_by.as_deref().map(quote) {
+            Some(column) => {
+                let newest = format!("(SELECT max({column}) FROM {from})");
+                (format!("AND (t.{column} IS NULL OR t.{column} <= {newest})"), newest)
+            }
+            None => (String::new(), "NULL".to_owned()),
+        }
     }
 
     /// A row replaces another one unless that is known to be newer. The same version may replace

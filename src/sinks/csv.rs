@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::record_batch::RecordBatch;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{BuildSink, Disposition, Hashing, Sink, Target, Write, names};
@@ -25,7 +26,7 @@ use crate::table::{Cell, cell, plain_types};
 ///   csv: { path: ./out/rejected.csv }
 ///   write: replace
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Csv {
     /// The file.
@@ -44,7 +45,7 @@ impl BuildSink for Csv {
         if disposition.write.value != Write::Replace {
             disposition.refuse(context, "csv", "`replace`");
         }
-        disposition.refuse_upsert_keys(context);
+        disposition.refuse_keys(context);
         let file = context.path(&self.path)?;
         Some(Arc::new(CsvSink { target: Target::Csv { file }, is_raw: self.raw }))
     }

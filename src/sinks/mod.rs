@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -24,7 +25,7 @@ use crate::publish::{Missing, Staged, TableWrite, hex};
 use crate::spec::{Code, Diagnostic, Located, kinds};
 
 pub use csv::Csv;
-pub use parquet::{NULL_PARTITION, Parquet};
+pub use parquet::Parquet;
 pub use sqlite::Sqlite;
 
 kinds! {
@@ -54,7 +55,7 @@ pub struct Disposition {
 }
 
 /// The values of `write`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Write {
     /// Rows join those that are there.
@@ -63,10 +64,23 @@ pub enum Write {
     Replace,
     /// Rows take the place of those with the same key.
     Upsert,
-    /// Reserved for a later version.
+    /// Rows end those with the same key that differ; every state of a row is kept.
     History,
-    /// Reserved for a later version.
+    /// The rows with the same keys are marked gone.
     MarkGone,
+}
+
+impl Write {
+    /// Returns the word in YAML.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Replace => "replace",
+            Self::Upsert => "upsert",
+            Self::History => "history",
+            Self::MarkGone => "mark_gone",
+        }
+    }
 }
 
 /// Settings that can become a sink.
@@ -169,46 +183,51 @@ impl fmt::Display for Target {
 impl Disposition {
     /// Notes that a sink cannot do what is asked of it.
     fn refuse(&self, context: &mut BuildContext<'_>, sink: &str, can: &str) {
-        let word = match self.write.value {
-            Write::Append => "append",
-            Write::Replace => "replace",
-            Write::Upsert => "upsert",
-            Write::History => "history",
-            Write::MarkGone => "mark_gone",
-        };
-        let fault = match self.write.value {
-            Write::History | Write::MarkGone => Diagnostic::error(
-                Code::Reserved,
-                format!("`write: {word}` is reserved for a later version"),
-                self.write.at,
-            ),
-            _ => Diagnostic::error(
-                Code::Write,
-                format!("a `{sink}` sink cannot `{word}`"),
-                self.write.at,
-            ),
-        };
+        let message = format!("a `{sink}` sink cannot `{}`", self.write.value.word());
+        let fault = Diagnostic::error(Code::Write, message, self.write.at);
         context.found.push(fault.help(format!("it can {can}")));
     }
 
-    /// Notes the keys that only make sense with an upsert.
-    fn refuse_upsert_keys(&self, context: &mut BuildContext<'_>) {
+    /// Notes the keys that only make sense where rows are told apart.
+    fn refuse_keys(&self, context: &mut BuildContext<'_>) {
         let key = self.key.first().map(|key| ("key", key.at));
         let newer_by = self.newer_by.as_ref().map(|column| ("newer_by", column.at));
         let missing = self.missing.as_ref().map(|missing| ("missing", missing.at));
         for (word, at) in [key, newer_by, missing].into_iter().flatten() {
-            let message = format!("`{word}` only goes with `write: upsert`");
+            let message = format!("`{word}` only goes with `write: upsert` or `history`");
             context.found.push(Diagnostic::error(Code::Write, message, at));
         }
     }
 
-    fn table_write(&self) -> Option<TableWrite> {
-        match self.write.value {
-            Write::Append => Some(TableWrite::Append),
-            Write::Replace => Some(TableWrite::Replace),
-            Write::Upsert => Some(TableWrite::Upsert),
-            Write::History | Write::MarkGone => None,
+    /// Returns what a table does with the rows; notes keys that are missing or too much.
+    fn table_write(&self, context: &mut BuildContext<'_>) -> TableWrite {
+        let write = match self.write.value {
+            Write::Append => TableWrite::Append,
+            Write::Replace => TableWrite::Replace,
+            Write::Upsert => TableWrite::Upsert,
+            Write::History => TableWrite::History,
+            Write::MarkGone => TableWrite::MarkGone,
+        };
+        let word = self.write.value.word();
+        match write {
+            TableWrite::Append | TableWrite::Replace => self.refuse_keys(context),
+            _ if self.key.is_empty() => {
+                let message = format!("`write: {word}` needs a `key`");
+                let fault = Diagnostic::error(Code::Write, message, self.write.at);
+                context.found.push(fault.help("name the columns that tell rows apart"));
+            }
+            _ => {}
         }
+        let cannot = match (write, self.missing.as_ref().map(|missing| missing.value)) {
+            (TableWrite::MarkGone, Some(_)) => Some("missing"),
+            (TableWrite::History, Some(Missing::Delete)) => Some("missing: delete"),
+            _ => None,
+        };
+        if let (Some(words), Some(missing)) = (cannot, &self.missing) {
+            let message = format!("`{words}` does not go with `write: {word}`");
+            context.found.push(Diagnostic::error(Code::Write, message, missing.at));
+        }
+        write
     }
 }
 

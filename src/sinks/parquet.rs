@@ -14,6 +14,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{BuildSink, Disposition, Hashing, Sink, Target, Write};
@@ -22,12 +23,10 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::publish::{Publish, PublishedFile, Staged, sync_tree};
 use crate::spec::{Code, Diagnostic, Located, Text};
-use crate::table::{Cell, cell, plain_types};
+use crate::table::{Cell, NULL_PARTITION, cell, plain_types};
 
 /// Rows in a row group: enough for good encoding, few enough to be held in memory.
 const ROW_GROUP: usize = 128 << 10;
-/// What Hive writes in a folder's name for null.
-pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Partitions that one run may write; each is an open file.
 const MOST_PARTITIONS: usize = 1000;
 
@@ -43,7 +42,7 @@ const MOST_PARTITIONS: usize = 1000;
 ///   parquet: { path: ./out/leads, partition_by: [postcode_area] }
 ///   write: replace
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Parquet {
     /// The folder. It holds nothing but the files of this sink.
@@ -63,7 +62,7 @@ impl BuildSink for Parquet {
             Write::Replace | Write::Append => {}
             _ => disposition.refuse(context, "parquet", "`replace` and `append`"),
         }
-        disposition.refuse_upsert_keys(context);
+        disposition.refuse_keys(context);
         let folder = context.path(&self.path)?;
         if folder.file_name().is_none() {
             let message = format!("`{}` cannot be a folder of Parquet files", folder.display());

@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, Statement};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{BuildSink, Disposition, Sink, Target};
@@ -22,9 +23,12 @@ use crate::table::{Cell, cell, plain_type, plain_types};
 
 /// Writes rows into a table, which is made if it is not there; new columns are added to it.
 ///
-/// `write` is `append`, `replace` or `upsert`. An upsert needs a `key`; with `newer_by` an older
-/// row never takes the place of a newer one; `missing` says what happens to rows that arrive no
-/// more: `keep` them, `mark_gone` (column `gone_at`) or `delete`. Days and moments are ISO 8601
+/// `write` is `append`, `replace`, `upsert`, `history` or `mark_gone`; the last three need a `key`.
+/// With `newer_by` an older row never takes the place of a newer one; `missing` says what happens
+/// to rows that arrive no more: `keep` them, `mark_gone` (column `gone_at`) or `delete`. `history`
+/// keeps every state of a row with the columns `valid_from` and `valid_to` (null for the present
+/// one). `mark_gone` sets `gone_at` of the rows whose keys arrive and looks at no other column; it
+/// may share its table with an `upsert`, which brings rows back. Days and moments are ISO 8601
 /// text. Without `path` the table is in the state file, and its rows are committed in the same
 /// transaction as everything else of the run.
 ///
@@ -37,7 +41,7 @@ use crate::table::{Cell, cell, plain_type, plain_types};
 ///   newer_by: as_of
 ///   missing: mark_gone
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sqlite {
     /// The database; the state file otherwise.
@@ -60,19 +64,7 @@ impl BuildSink for Sqlite {
             let message = format!("a table cannot be named `{}`", self.table.value);
             context.found.push(Diagnostic::error(Code::Id, message, self.table.at));
         }
-        let Some(write) = disposition.table_write() else {
-            disposition.refuse(context, "sqlite", "`append`, `replace` and `upsert`");
-            return None;
-        };
-        match (write, disposition.key.is_empty()) {
-            (TableWrite::Upsert, true) => {
-                let message = "`write: upsert` needs a `key`";
-                let fault = Diagnostic::error(Code::Write, message, disposition.write.at);
-                context.found.push(fault.help("name the columns that tell rows apart"));
-            }
-            (TableWrite::Upsert, false) => {}
-            _ => disposition.refuse_upsert_keys(context),
-        }
+        let write = disposition.table_write(context);
         let database = match &self.path {
             Some(path) => Some(context.path(path)?),
             None => None,
@@ -127,9 +119,13 @@ impl SqliteSink {
         let Target::Table { database, table } = &self.target else {
             return Err(Error::internal("a sqlite sink without a table"));
         };
-        let is_marked = schema.column_with_name("gone_at").is_some();
-        if self.missing == Missing::MarkGone && is_marked {
-            let message = "the rows have a column `gone_at`, which `missing: mark_gone` adds";
+        let own: &[&str] = match (self.write, self.missing) {
+            (TableWrite::History, _) => &["valid_from", "valid_to"],
+            (_, Missing::MarkGone) => &["gone_at"],
+            _ => &[],
+        };
+        if let Some(name) = own.iter().find(|name| schema.column_with_name(name).is_some()) {
+            let message = format!("the rows have a column `{name}`, which the table needs itself");
             return Err(Error::user(message));
         }
         let database = database.clone().unwrap_or_else(|| context.state.clone());
@@ -209,7 +205,7 @@ impl Staging {
 
     /// Checks the keys, and makes the rows durable.
     fn close(self, merge: &TableMerge) -> Result<()> {
-        if merge.write == TableWrite::Upsert {
+        if !merge.key.is_empty() {
             // The merge looks rows up by their key: without an index that takes the square of them.
             let key: Vec<String> = merge.key.iter().map(|name| quote(name)).collect();
             let sql = format!("CREATE INDEX staged_key ON staged ({})", key.join(", "));

@@ -2,54 +2,102 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use jiff::civil::Date;
 use scan::Dialect;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::contract::Contract;
 use super::input::{self, Part};
 use super::layout::{Layout, find_parts};
 use super::{BuildSource, Source};
-use crate::context::BuildContext;
-use crate::spec::{Code, Diagnostic, Text};
-use crate::table::{built_in, days_since_1970};
+use crate::context::{BuildContext, FetchContext};
+use crate::error::{Error, Result};
+use crate::fetch::{Kept, is_address};
+use crate::spec::{Code, Diagnostic, Scope, Share, Text};
+use crate::table::{built_in, date_in, days_since_1970};
 
 /// Reads a snapshot of the register ("BasicCompanyData") that Companies House publishes each
 /// month: one row a live company. Its 55 columns keep the order of the file and get the names of
 /// `schemas/basic_company_data.yaml`; files from before 2016 have 53, the other two are null. The
 /// last column is `snapshot_date`, from the name of the file.
 ///
+/// `latest` is the newest snapshot of the page on which they are listed. The snapshot of a month
+/// shows the register at the end of the month before and appears within five working days; until
+/// then `latest` is the one before. A snapshot is downloaded once, the rest of it after a cut, and
+/// again only when it changes.
+///
 /// ```yaml
 /// sources:
 ///   register:
-///     companies_house_bulk: { file: ./BasicCompanyDataAsOneFile-2026-11-01.zip }
+///     companies_house_bulk: { file: latest }
 ///     contract: { on_bad_row: reject, at_most: 1% }
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompaniesHouseBulk {
-    /// The snapshot as published (`.zip`), unpacked (`.csv`), or a glob of its parts.
+    /// The snapshot: `latest`, a month as `2026-11`, an address, or a path: as published (`.zip`),
+    /// unpacked (`.csv`), or a glob of its parts.
     pub file: Text,
+    /// The folder that keeps downloaded snapshots; `downloads` beside the pipeline file otherwise.
+    #[serde(default)]
+    pub download_to: Option<Text>,
+    /// Where Companies House publishes; `https://download.companieshouse.gov.uk` otherwise.
+    #[serde(default)]
+    pub base_url: Option<Text>,
     /// The day of the snapshot, if the file's name does not hold it.
     #[serde(default)]
     pub snapshot_date: Option<Text>,
 }
 
+#[async_trait]
 impl BuildSource for CompaniesHouseBulk {
+    /// The register grows: one that lost a tenth in a month is not all of it.
+    fn shrink_at_most(&self) -> Option<Share> {
+        Share::parse("10%").ok()
+    }
+
+    fn is_elsewhere(&self, scope: &Scope) -> bool {
+        self.file.resolve(scope).ok().flatten().is_some_and(|file| is_elsewhere(&file))
+    }
+
+    async fn fetch(&self, context: &FetchContext<'_>) -> Result<Option<Kept>> {
+        let Some(file) = context.text(&self.file).filter(|file| is_elsewhere(file)) else {
+            return Ok(None);
+        };
+        let folder = context.folder(self.download_to.as_ref());
+        if is_address(&file) {
+            let missing = || Error::external(format!("`{file}`: there is no such file"));
+            let kept = context.file(&file, &folder, &input::check_whole).await?;
+            return kept.ok_or_else(missing).map(Some);
+        }
+        let base = self.base_url.as_ref().and_then(|base| context.text(base));
+        let base = base.unwrap_or_else(|| PUBLISHER.to_owned());
+        let base = base.trim_end_matches('/');
+        let months = match month(&file) {
+            Some(month) => vec![month],
+            None => candidates(base, context).await.to_vec(),
+        };
+        for month in &months {
+            let address = format!("{base}/{NAME}{month}.zip");
+            if let Some(kept) = context.file(&address, &folder, &input::check_whole).await? {
+                return Ok(Some(kept));
+            }
+        }
+        let asked: Vec<String> = months.iter().map(ToString::to_string).collect();
+        let message = format!("{base} has no snapshot of {}", asked.join(", "));
+        Err(Error::external(message)
+            .because("they appear within five working days of a month's end"))
+    }
+
     fn build(
         &self,
         contract: &Contract,
         context: &mut BuildContext<'_>,
     ) -> Option<Arc<dyn Source>> {
-        if self.file.raw() == "latest" || self.file.raw().contains("://") {
-            let message = "fetching the file is reserved for a later version";
-            let fault = Diagnostic::error(Code::Reserved, message, self.file.at());
-            context.found.push(fault.help(
-                "download it from http://download.companieshouse.gov.uk/en_output.html and give its path",
-            ));
-            return None;
-        }
         let given = self.given_date(context);
-        let parts = find_parts(&self.file, &input::is_table, context);
+        let parts = find_parts(&self.file, is_elsewhere, &input::is_table, context);
         let day = |part: &Part| given.or_else(|| date_in_name(part));
         if let Some(part) = parts.iter().find(|part| day(part).is_none()) {
             let message = format!("no date in the name `{}`: `snapshot_date` is null", part.name());
@@ -72,6 +120,44 @@ impl BuildSource for CompaniesHouseBulk {
     }
 }
 
+/// Where snapshots are published, free of charge and without a key.
+const PUBLISHER: &str = "https://download.companieshouse.gov.uk";
+
+/// What the name of a snapshot in one file begins with; its day and `.zip` follow.
+const NAME: &str = "BasicCompanyDataAsOneFile-";
+
+/// Says whether the file of a snapshot is got from elsewhere.
+fn is_elsewhere(file: &str) -> bool {
+    file == "latest" || month(file).is_some() || is_address(file)
+}
+
+/// Reads a month such as `2026-11`, as its first day.
+fn month(text: &str) -> Option<Date> {
+    (text.len() == 7).then(|| format!("{text}-01").parse().ok())?
+}
+
+/// Returns the days of the snapshots that may be the newest one, the newest first: the newest that
+/// the page lists, or that of this month when the page cannot be read, and the one before.
+async fn candidates(base: &str, context: &FetchContext<'_>) -> [Date; 2] {
+    let listed = match context.http.page(&format!("{base}/en_output.html")).await {
+        Ok(page) => page.and_then(|page| days_in(&page).into_iter().max()),
+        Err(error) => {
+            tracing::warn!(%error, "the list of snapshots cannot be read");
+            None
+        }
+    };
+    let newest = listed.unwrap_or(context.today).first_of_month();
+    [newest, newest.yesterday().map_or(newest, Date::first_of_month)]
+}
+
+/// Finds the days of the snapshots that a page links to.
+fn days_in(page: &str) -> Vec<Date> {
+    let names = page.split(NAME).skip(1);
+    names
+        .filter_map(|rest| rest.get(..10)?.parse().ok().filter(|_| rest[10..].starts_with(".zip")))
+        .collect()
+}
+
 impl CompaniesHouseBulk {
     fn given_date(&self, context: &mut BuildContext<'_>) -> Option<i32> {
         let text = self.snapshot_date.as_ref()?;
@@ -90,18 +176,7 @@ impl CompaniesHouseBulk {
 /// the archive around it.
 fn date_in_name(part: &Part) -> Option<i32> {
     let archive = part.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    [part.file_name(), archive].iter().find_map(|name| date_in(name))
-}
-
-fn date_in(name: &str) -> Option<i32> {
-    let starts = name.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(start, _)| start);
-    for start in starts {
-        let date = name.get(start..start + 10).and_then(|text| text.parse().ok());
-        if let Some(date) = date {
-            return Some(days_since_1970(date));
-        }
-    }
-    None
+    [part.file_name(), archive].iter().find_map(|name| date_in(name)).map(days_since_1970)
 }
 
 #[cfg(test)]
@@ -109,11 +184,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_day_in_the_name() {
-        assert_eq!(date_in("BasicCompanyDataAsOneFile-1970-01-02.zip"), Some(1));
-        assert_eq!(date_in("BasicCompanyData-1970-01-02-part1_7.csv"), Some(1));
-        assert_eq!(date_in("register-2026.csv"), None);
-        assert_eq!(date_in("é1970-01-02é"), Some(1));
-        assert_eq!(date_in("1970-13-02"), None);
+    fn finds_the_snapshots_that_a_page_lists() {
+        let page = "<a href=\"BasicCompanyDataAsOneFile-2026-11-01.zip\">x</a> \
+                    <a href='BasicCompanyDataAsOneFile-2026-10-01.zip'>y</a> \
+                    BasicCompanyDataAsOneFile-2026-13-01.zip BasicCompanyDataAsOneFile-é";
+        let days: Vec<String> = days_in(page).iter().map(ToString::to_string).collect();
+        assert_eq!(days, ["2026-11-01", "2026-10-01"]);
+    }
+
+    #[test]
+    fn tells_paths_from_what_is_elsewhere() {
+        for text in ["latest", "2026-11", "https://example.org/a.zip"] {
+            assert!(is_elsewhere(text), "{text}");
+        }
+        for text in ["./latest", "2026-11.csv", "2026-13", "a.zip"] {
+            assert!(!is_elsewhere(text), "{text}");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! What a pipeline promises itself of a source: its columns, and what happens when it breaks.
 
 use datafusion::arrow::datatypes::Field;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::context::BuildContext;
-use crate::spec::{Code, Diagnostic, Located, LocatedMap, Mark, Share, did_you_mean, list};
+use crate::spec::{Code, Diagnostic, Located, LocatedMap, Mark, Share};
 use crate::table::{Column, ColumnType, is_date_format};
 
 /// The contract of a source.
@@ -17,7 +18,7 @@ use crate::table::{Column, ColumnType, is_date_format};
 ///   columns:
 ///     company_number: { type: string, required: true, matches: "^[A-Z0-9]{8}$" }
 /// ```
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Contract {
     /// What happens when the file has other columns than expected.
@@ -26,12 +27,14 @@ pub struct Contract {
     pub on_bad_row: OnBadRow,
     /// The share of rejected rows above which the run stops before anything is published.
     pub at_most: Option<Share>,
+    /// The share by which its rows may shrink from one run to the next.
+    pub shrink_at_most: Option<Share>,
     /// Columns that must be there, and what they must hold.
     pub columns: LocatedMap<ContractColumn>,
 }
 
 /// What a contract says of a column.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContractColumn {
     /// Its type; that of the table schema, or text, otherwise.
@@ -47,7 +50,7 @@ pub struct ContractColumn {
 }
 
 /// What happens when a file has other columns than expected.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum OnChange {
     /// The run stops before a row is read.
@@ -60,7 +63,7 @@ pub enum OnChange {
 }
 
 /// What happens to a bad row.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadRow {
     /// It goes to the port `.rejected`.
@@ -88,12 +91,8 @@ impl Contract {
                     format!("the source has no column `{}`", name.value),
                     name.at,
                 );
-                let near = did_you_mean(name, known.iter().map(String::as_str));
-                context.found.push(match near {
-                    Some(near) => fault.label(format!("did you mean `{near}`?")),
-                    None => fault
-                        .help(format!("columns are {}", list(known.iter().map(String::as_str)))),
-                });
+                let known = known.iter().map(String::as_str);
+                context.found.push(fault.suggest(name, "columns", known));
             }
         }
         columns.into_iter().map(|column| self.apply_one(column, context)).collect()
@@ -112,14 +111,7 @@ impl Contract {
                 context.found.push(fault.help("write it with `dd`, `mm`, `yyyy`: `dd/mm/yyyy`"));
             }
         }
-        let pattern = said.matches.as_ref().and_then(|pattern| match regex::Regex::new(pattern) {
-            Ok(regex) => Some(regex),
-            Err(error) => {
-                let message = format!("not a regular expression: {}", last_line(&error));
-                context.found.push(Diagnostic::error(Code::BadValue, message, pattern.at));
-                None
-            }
-        });
+        let pattern = said.pattern(context);
         (column, pattern)
     }
 
@@ -140,6 +132,21 @@ impl Contract {
             OnChange::Accept => return,
         };
         context.found.push(fault);
+    }
+}
+
+impl ContractColumn {
+    /// Reads the pattern; notes when it is none.
+    pub(super) fn pattern(&self, context: &mut BuildContext<'_>) -> Option<regex::Regex> {
+        let pattern = self.matches.as_ref()?;
+        match regex::Regex::new(pattern) {
+            Ok(regex) => Some(regex),
+            Err(error) => {
+                let message = format!("not a regular expression: {}", last_line(&error));
+                context.found.push(Diagnostic::error(Code::BadValue, message, pattern.at));
+                None
+            }
+        }
     }
 }
 

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use scan::Dialect;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::contract::Contract;
 use super::layout::{Layout, find_parts};
 use super::{BuildSource, Source, input};
-use crate::context::BuildContext;
-use crate::spec::{Code, Diagnostic, Located, Text};
+use crate::context::{BuildContext, FetchContext};
+use crate::error::{Error, Result};
+use crate::fetch::{Kept, is_address};
+use crate::spec::{Code, Diagnostic, Located, Scope, Text};
 use crate::table::{TableSchema, built_in};
 
 /// Reads files of delimited text, plain or packed.
@@ -24,12 +28,15 @@ use crate::table::{TableSchema, built_in};
 ///     contract:
 ///       columns: { email: { type: string, required: true } }
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Csv {
-    /// A file, a glob, or `-` for standard input (which is read once, by a run). `.gz`, `.zst` and
-    /// `.zip` are unpacked.
+    /// A file, a glob, an `https://` address, or `-` for standard input (which is read once, by a
+    /// run). `.gz`, `.zst` and `.zip` are unpacked.
     pub path: Text,
+    /// The folder that keeps a downloaded file; `downloads` beside the pipeline file otherwise.
+    #[serde(default)]
+    pub download_to: Option<Text>,
     /// The one character between fields.
     #[serde(default)]
     pub delimiter: Option<Located<String>>,
@@ -51,7 +58,22 @@ fn yes() -> bool {
     true
 }
 
+#[async_trait]
 impl BuildSource for Csv {
+    fn is_elsewhere(&self, scope: &Scope) -> bool {
+        self.path.resolve(scope).ok().flatten().is_some_and(|path| is_address(&path))
+    }
+
+    async fn fetch(&self, context: &FetchContext<'_>) -> Result<Option<Kept>> {
+        let Some(address) = context.text(&self.path).filter(|path| is_address(path)) else {
+            return Ok(None);
+        };
+        let folder = context.folder(self.download_to.as_ref());
+        let kept = context.file(&address, &folder, &input::check_whole).await?;
+        let missing = || Error::external(format!("`{address}`: there is no such file"));
+        kept.ok_or_else(missing).map(Some)
+    }
+
     fn build(
         &self,
         contract: &Contract,
@@ -67,7 +89,7 @@ impl BuildSource for Csv {
             Some(pattern) => pattern.matches(name),
             None => input::is_table(name),
         };
-        let parts = find_parts(&self.path, &is_wanted, context);
+        let parts = find_parts(&self.path, is_address, &is_wanted, context);
         let known = schema.map(|schema| schema.columns);
         let layout = Layout { dialect, has_header: self.header, known, at: &self.path };
         layout.build(parts, contract, context, None)

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use datafusion::arrow::array::{ArrayRef, Date32Array, Int64Array, StringViewArray};
+use datafusion::arrow::array::{ArrayRef, Date32Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use futures::StreamExt as _;
@@ -18,10 +18,11 @@ use tokio::sync::mpsc;
 
 use super::contract::CheckedColumn;
 use super::input::Part;
+use super::refused::{Refused, rejected};
 use super::{Batch, BatchStream, Source, on_thread};
 use crate::context::ReadContext;
 use crate::error::{Error, Result};
-use crate::table::{self, RowBuilder};
+use crate::table::RowBuilder;
 
 /// Bytes that are read, split and converted together: some 8,000 rows of the register.
 const BLOCK: usize = 4 << 20;
@@ -246,13 +247,6 @@ struct Converter {
     schema: SchemaRef,
 }
 
-/// A row that is refused, in the order of the file.
-struct Refused {
-    line: u64,
-    reason: String,
-    raw: String,
-}
-
 impl Converter {
     fn convert(&self, block: &Block) -> Result<Batch> {
         let part = &self.source.parts[block.part];
@@ -291,7 +285,7 @@ impl Converter {
         }
         refused.sort_by_key(|row| row.line);
         let rows = self.rows(builder.finish(), n_rows, part.day)?;
-        Ok(Batch { rows, rejected: self.rejected(&part.part, &refused)? })
+        Ok(Batch { rows, rejected: rejected(&part.part.name(), &refused)? })
     }
 
     fn rows(&self, built: Vec<ArrayRef>, n_rows: usize, day: Option<i32>) -> Result<RecordBatch> {
@@ -307,22 +301,6 @@ impl Converter {
         let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .map_err(|e| Error::internal("rows do not fit their schema").because(e))
-    }
-
-    fn rejected(&self, part: &Part, refused: &[Refused]) -> Result<Option<RecordBatch>> {
-        if refused.is_empty() {
-            return Ok(None);
-        }
-        let file = part.name();
-        let columns: [ArrayRef; 4] = [
-            Arc::new(StringViewArray::from_iter_values(refused.iter().map(|_| file.as_str()))),
-            Arc::new(Int64Array::from_iter_values(refused.iter().map(|row| row.line as i64))),
-            Arc::new(StringViewArray::from_iter_values(refused.iter().map(|row| &row.reason))),
-            Arc::new(StringViewArray::from_iter_values(refused.iter().map(|row| &row.raw))),
-        ];
-        RecordBatch::try_new(table::rejected_schema(), columns.to_vec())
-            .map(Some)
-            .map_err(|e| Error::internal("rejects do not fit their schema").because(e))
     }
 }
 

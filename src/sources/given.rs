@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use super::{Batch, BatchStream, Contract, Source};
 use crate::context::ReadContext;
 use crate::error::Error;
-use crate::spec::{Code, Diagnostic, TestRows, did_you_mean, list};
+use crate::spec::{Code, Diagnostic, TestRows};
 use crate::table::typed_column;
 
 /// Rows in place of a source.
@@ -40,11 +40,8 @@ impl Given {
             if is_known {
                 let message = format!("the source has no column `{}`", name.value);
                 let fault = Diagnostic::error(Code::UnknownColumn, message, name.at);
-                let names = || fields.iter().map(|field| field.name().as_str());
-                found.push(match did_you_mean(name, names()) {
-                    Some(near) => fault.label(format!("did you mean `{near}`?")),
-                    None => fault.help(format!("columns are {}", list(names()))),
-                });
+                let names = fields.iter().map(|field| field.name().as_str());
+                found.push(fault.suggest(name, "columns", names));
             } else {
                 fields.push(Field::new(&name.value, DataType::Utf8View, true));
             }

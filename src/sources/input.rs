@@ -84,11 +84,13 @@ impl Part {
         let mut counted = Counted { inner: file, progress };
         match self.packing {
             Packing::Plain => work(&mut counted),
-            Packing::Gzip => work(&mut flate2::read::MultiGzDecoder::new(counted)),
+            Packing::Gzip => {
+                let decoder = flate2::read::MultiGzDecoder::new(counted);
+                work(&mut Bounded::new(decoder, self.size().unwrap_or(0)))
+            }
             Packing::Zstd => {
-                let mut decoder =
-                    zstd::Decoder::new(counted).map_err(|e| Error::io(&self.path, e))?;
-                work(&mut decoder)
+                let decoder = zstd::Decoder::new(counted).map_err(|e| Error::io(&self.path, e))?;
+                work(&mut Bounded::new(decoder, self.size().unwrap_or(0)))
             }
             Packing::Zip => {
                 // The central directory is found by seeking, which must not count as progress.
@@ -96,8 +98,10 @@ impl Part {
                     zip::ZipArchive::new(counted.inner).map_err(|e| not_a_zip(&self.path, e))?;
                 let name = self.member.as_deref().unwrap_or_default();
                 let mut member = archive.by_name(name).map_err(|e| not_a_zip(&self.path, e))?;
-                let packed = member.compressed_size() as f64 / member.size().max(1) as f64;
-                work(&mut Scaled { inner: &mut member, progress: counted.progress, packed })
+                let n_packed = member.compressed_size();
+                let packed = n_packed as f64 / member.size().max(1) as f64;
+                let inner = Bounded::new(&mut member, n_packed);
+                work(&mut Scaled { inner, progress: counted.progress, packed })
             }
         }
     }
@@ -135,6 +139,46 @@ impl<R: Read> Read for Scaled<R> {
         self.progress.fetch_add((n as f64 * self.packed) as u64, Ordering::Relaxed);
         Ok(n)
     }
+}
+
+/// Refuses what unpacks to far more than any table does.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R> Bounded<R> {
+    /// Small files may unpack to anything; the register unpacks to 5.4 times its size.
+    fn new(inner: R, n_packed: u64) -> Self {
+        const HARMLESS: u64 = 64 << 20;
+        const RATIO: u64 = 200;
+        const MOST: u64 = 16 << 30;
+        Self { inner, left: n_packed.saturating_mul(RATIO).clamp(HARMLESS, MOST) }
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(n as u64).ok_or_else(|| {
+            io::Error::other("it unpacks to more than 200 times its size, or 16 GiB: unpack it yourself if that is right")
+        })?;
+        Ok(n)
+    }
+}
+
+/// Reads a downloaded archive to its end, which checks the sums of its members.
+pub(super) fn check_whole(path: &Path, name: &str) -> Result<()> {
+    if !name.to_lowercase().ends_with(".zip") {
+        return Ok(());
+    }
+    for part in members(path, &|_| true)? {
+        part.read(Arc::default(), |reader| {
+            let read = io::copy(reader, &mut io::sink());
+            read.map(drop).map_err(|e| Error::external(part.name()).because(e))
+        })?;
+    }
+    Ok(())
 }
 
 /// Finds the parts that a path means: standard input (`-`), a file, the files of a glob in the

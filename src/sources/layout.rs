@@ -13,13 +13,31 @@ use crate::context::{BuildContext, Files};
 use crate::spec::{Code, Diagnostic, Text};
 use crate::table::{Column, is_date_format, snake_case};
 
-/// Finds the parts that a path means; notes when they are not there.
+/// Finds the parts that a path means; notes when they are not there. What is elsewhere is only
+/// there when a run has got it.
 pub(super) fn find_parts(
     path: &Text,
+    is_elsewhere: fn(&str) -> bool,
     is_wanted: &dyn Fn(&str) -> bool,
     context: &mut BuildContext<'_>,
 ) -> Vec<Part> {
-    let path_given = context.path(path).filter(|_| context.files != Files::AreNotRead);
+    let path_given = match context.fetched {
+        _ if context.files == Files::AreNotRead => None,
+        Some(fetched) => Some(fetched.to_owned()),
+        None if path
+            .resolve(context.scope)
+            .ok()
+            .flatten()
+            .is_some_and(|text| is_elsewhere(&text)) =>
+        {
+            if context.files == Files::MustExist {
+                let fault = Diagnostic::error(Code::File, "the file was not downloaded", path.at());
+                context.found.push(fault);
+            }
+            None
+        }
+        None => context.path(path),
+    };
     match path_given.map(|path| input::find(&path, is_wanted)) {
         Some(Ok(parts)) => parts,
         Some(Err(error)) => {

@@ -9,25 +9,30 @@ mod delimited;
 mod given;
 mod input;
 mod layout;
+mod parquet;
+mod refused;
 mod sqlite;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::mpsc;
 
-use crate::context::{BuildContext, ReadContext};
+use crate::context::{BuildContext, FetchContext, ReadContext};
 use crate::error::{Error, Result};
-use crate::spec::kinds;
+use crate::fetch::Kept;
+use crate::spec::{Scope, Share, kinds};
 
 pub use companies_house_bulk::CompaniesHouseBulk;
 pub use contract::{Contract, OnBadRow};
 pub use csv::Csv;
 pub use given::Given;
+pub use parquet::Parquet;
 pub use sqlite::{Sqlite, Table};
 
 kinds! {
@@ -37,14 +42,37 @@ kinds! {
         "csv" => Csv,
         /// The monthly register of companies.
         "companies_house_bulk" => CompaniesHouseBulk,
+        /// Parquet files.
+        "parquet" => Parquet,
         /// A table of a SQLite database.
         "sqlite" => Sqlite,
     }
-    reserved: ["companies_house_stream", "parquet", "http_json"]
+    reserved: ["companies_house_stream", "http_json"]
 }
 
 /// Settings that can become a source.
+#[async_trait]
 pub trait BuildSource: fmt::Debug + Send + Sync {
+    /// Returns the share by which its rows may shrink if the contract does not say.
+    fn shrink_at_most(&self) -> Option<Share> {
+        None
+    }
+
+    /// Says whether it can read only what changed since the last run.
+    fn keeps_position(&self) -> bool {
+        false
+    }
+
+    /// Says whether it reads a file from elsewhere, which has to be got before it can run.
+    fn is_elsewhere(&self, _scope: &Scope) -> bool {
+        false
+    }
+
+    /// Gets that file; `None` when there is none to get.
+    async fn fetch(&self, _context: &FetchContext<'_>) -> Result<Option<Kept>> {
+        Ok(None)
+    }
+
     /// Builds the source. `None` when it cannot: the mistakes are in the context, or a variable
     /// has no value yet and without it the columns cannot be known.
     fn build(&self, contract: &Contract, context: &mut BuildContext<'_>)

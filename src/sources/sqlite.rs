@@ -1,39 +1,51 @@
 //! `sqlite`: a table of a SQLite database, as a pipeline's sink has written it.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, Float64Builder, Int64Builder, RecordBatchOptions, StringViewBuilder,
-};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatchOptions;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
-use rusqlite::Connection;
+use jiff::Timestamp;
+use jiff::civil::Date;
 use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::contract::Contract;
+use super::contract::{CheckedColumn, Contract};
 use super::layout::not_there;
+use super::refused::{Refused, rejected};
 use super::{Batch, BatchStream, BuildSource, Source, on_thread};
-use crate::context::{BuildContext, Files, ReadContext};
+use crate::context::{BuildContext, Files, Position, ReadContext};
 use crate::error::{Error, Result};
 use crate::publish::quote;
-use crate::spec::{Code, Diagnostic, Located, Text, did_you_mean};
+use crate::spec::{ChangedSince, Code, Diagnostic, Located, Text, did_you_mean};
 use crate::state::State;
+use crate::table::{Column, ColumnType, RowBuilder};
 
 /// Rows that are read together.
 const BATCH: usize = 8192;
 
 /// Reads a table of a SQLite database. Columns declared as INTEGER are whole numbers, REAL are
-/// numbers, everything else is text.
+/// numbers, everything else is text; `contract.columns` says otherwise. An empty text is null. A
+/// row with a value of another type goes to `.rejected`.
+///
+/// With `changed_since` a run reads the rows whose column is not less than the greatest value that
+/// the last run saw, less `lag`, and those without a value: nothing is left out, and rows at the
+/// position come twice. Moments must be written alike and in UTC, as our sinks do.
 ///
 /// ```yaml
 /// sources:
 ///   known:
 ///     sqlite: { path: ./leads.db, table: leads }
+///     contract: { columns: { incorporation_date: { type: date } } }
+///     changed_since: { column: updated_at, lag: 5m }
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sqlite {
     /// The database.
@@ -42,16 +54,17 @@ pub struct Sqlite {
     pub table: Located<String>,
 }
 
+#[async_trait]
 impl BuildSource for Sqlite {
+    fn keeps_position(&self) -> bool {
+        true
+    }
+
     fn build(
         &self,
         contract: &Contract,
         context: &mut BuildContext<'_>,
     ) -> Option<Arc<dyn Source>> {
-        if let Some((name, _)) = contract.columns.0.first() {
-            let message = "a `sqlite` source has the columns of its table and takes no others";
-            context.found.push(Diagnostic::error(Code::Reserved, message, name.at));
-        }
         if context.files == Files::AreNotRead {
             return None;
         }
@@ -61,8 +74,13 @@ impl BuildSource for Sqlite {
             context.found.push(not_there(message, &self.path, context));
             return None;
         }
-        match Table::open(&path, &self.table) {
-            Ok(Some(table)) => Some(Arc::new(table)),
+        match columns(&path, &self.table) {
+            Ok(Some(columns)) => {
+                let columns = contract.apply(columns, context);
+                let mut table = Table::new(&path, &self.table, columns);
+                table.since = context.changed_since.cloned();
+                Some(Arc::new(table))
+            }
             Ok(None) => {
                 context.found.push(self.no_table(&path));
                 None
@@ -96,59 +114,122 @@ fn tables(path: &Path) -> Result<Vec<String>> {
     Ok(names.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Looks up the columns of a table; `None` when there is no such table.
+fn columns(path: &Path, table: &str) -> Result<Option<Vec<Column>>> {
+    let connection = State::read_only(path)?;
+    let mut statement = connection.prepare("SELECT name, type FROM pragma_table_info(?1)")?;
+    let rows = statement
+        .query_map([table], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let mut columns = Vec::new();
+    for row in rows {
+        let (name, declared) = row?;
+        let mut column = Column::text(name.clone(), &name);
+        column.kind = match declared.to_ascii_uppercase().as_str() {
+            "INTEGER" | "INT" | "BIGINT" => ColumnType::Int,
+            "REAL" | "FLOAT" | "DOUBLE" => ColumnType::Float,
+            _ => ColumnType::String,
+        };
+        columns.push(column);
+    }
+    Ok((!columns.is_empty()).then_some(columns))
+}
+
 /// A table that can be read.
 #[derive(Clone, Debug)]
 pub struct Table {
     path: PathBuf,
     table: String,
+    columns: Vec<CheckedColumn>,
     schema: SchemaRef,
+    since: Option<ChangedSince>,
 }
 
 impl Table {
-    /// Looks up the columns of a table; `None` when there is no such table.
+    /// Looks up a table with the types that it declares; `None` when there is no such table.
     pub fn open(path: &Path, table: &str) -> Result<Option<Self>> {
-        let connection = State::read_only(path)?;
-        let mut statement = connection.prepare("SELECT name, type FROM pragma_table_info(?1)")?;
-        let columns = statement
-            .query_map([table], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-        let mut fields = Vec::new();
-        for column in columns {
-            let (name, declared) = column?;
-            fields.push(Field::new(name, data_type(&declared), true));
-        }
+        let columns = columns(path, table)?;
+        let unbound = |columns: Vec<Column>| columns.into_iter().map(|c| (c, None)).collect();
+        Ok(columns.map(|columns| Self::new(path, table, unbound(columns))))
+    }
+
+    fn new(path: &Path, table: &str, columns: Vec<CheckedColumn>) -> Self {
+        let fields: Vec<_> = columns.iter().map(|(column, _)| column.field()).collect();
         let schema = Arc::new(Schema::new(fields));
-        let is_there = !schema.fields().is_empty();
-        Ok(is_there.then(|| Self { path: path.to_owned(), table: table.to_owned(), schema }))
+        Self { path: path.to_owned(), table: table.to_owned(), columns, schema, since: None }
     }
 
     fn select(&self, context: &ReadContext, sender: &mpsc::Sender<Result<Batch>>) -> Result<()> {
         let connection: Connection = State::read_only(&self.path)?;
-        let fields: Vec<Field> =
-            context.projection.iter().map(|&i| self.schema.field(i).clone()).collect();
-        let names: Vec<String> = fields.iter().map(|field| quote(field.name())).collect();
-        let names = if names.is_empty() { "1".to_owned() } else { names.join(", ") };
+        // One state of the table for the rows and for how far they go.
+        connection.execute_batch("BEGIN")?;
+        let names: Vec<String> = self.columns.iter().map(|(c, _)| quote(&c.name)).collect();
         let limit = context.limit.map(|n| format!(" LIMIT {n}")).unwrap_or_default();
-        let sql = format!("SELECT {names} FROM {}{limit}", quote(&self.table));
+        let from =
+            self.since.as_ref().and_then(|since| Some((since, context.position.from.get()?)));
+        let (changed, start) = match from.map(|(since, from)| changed(since, from)) {
+            Some((condition, start)) => (format!(" WHERE {condition}"), Some(start)),
+            None => (String::new(), None),
+        };
+        let sql =
+            format!("SELECT {} FROM {}{changed}{limit}", names.join(", "), quote(&self.table));
         let mut statement = connection.prepare(&sql)?;
-        let mut rows = statement.query([])?;
-        let mut builder = Builder::new(&fields);
+        if let Some(start) = start {
+            statement.raw_bind_parameter(1, start)?;
+        }
+        let mut rows = statement.raw_query();
+        let mut rows_out = Rows::new(self, &context.projection)?;
         while let Some(row) = rows.next()? {
-            builder.push(row)?;
-            if builder.n_rows == BATCH && sender.blocking_send(builder.finish()).is_err() {
+            rows_out.push(row)?;
+            if rows_out.n_read.is_multiple_of(BATCH as u64)
+                && sender.blocking_send(rows_out.finish()).is_err()
+            {
                 return Ok(());
             }
         }
-        let _ = sender.blocking_send(builder.finish());
+        if sender.blocking_send(rows_out.finish()).is_ok() && context.limit.is_none() {
+            self.reach(&connection, &context.position)?;
+        }
+        Ok(())
+    }
+
+    /// Notes how far the table went when it was read.
+    fn reach(&self, connection: &Connection, position: &Position) -> Result<()> {
+        let Some(since) = &self.since else { return Ok(()) };
+        let sql = format!(
+            "SELECT CAST(max({}) AS TEXT) FROM {}",
+            quote(&since.column),
+            quote(&self.table)
+        );
+        let newest: Option<String> = connection.query_row(&sql, [], |row| row.get(0))?;
+        if let Some(newest) = newest {
+            // Another reading of the same run came as far.
+            let _ = position.reached.set(newest);
+        }
         Ok(())
     }
 }
 
-fn data_type(declared: &str) -> DataType {
-    match declared.to_ascii_uppercase().as_str() {
-        "INTEGER" | "INT" | "BIGINT" => DataType::Int64,
-        "REAL" | "FLOAT" | "DOUBLE" => DataType::Float64,
-        _ => DataType::Utf8View,
-    }
+/// Returns the condition of the rows that may have changed since a position, and its one
+/// parameter. Texts are compared from the second of the moment, or the day, at which to begin.
+fn changed(since: &ChangedSince, position: &str) -> (String, String) {
+    let column = quote(&since.column);
+    let sql = format!(
+        "({column} IS NULL OR CASE typeof({column}) WHEN 'text' THEN {column} >= ?1 \
+         ELSE {column} >= CAST(?1 AS NUMERIC) END)"
+    );
+    let lag = since.lag.map(|lag| lag.duration()).unwrap_or_default();
+    let start = match (position.parse::<Timestamp>(), position.parse::<Date>()) {
+        (Ok(moment), _) => {
+            let start = moment.checked_sub(lag).unwrap_or(moment);
+            start.strftime("%Y-%m-%dT%H:%M:%S").to_string()
+        }
+        (_, Ok(day)) => {
+            let midnight = day.at(0, 0, 0, 0);
+            midnight.checked_sub(lag).unwrap_or(midnight).date().to_string()
+        }
+        _ => position.to_owned(),
+    };
+    (sql, start)
 }
 
 impl Source for Table {
@@ -176,67 +257,93 @@ impl Source for Table {
     }
 }
 
-/// Collects rows of one batch.
-struct Builder {
+/// Collects the rows of one batch after the other.
+struct Rows<'a> {
+    table: &'a Table,
     schema: SchemaRef,
-    columns: Vec<Column>,
+    builder: RowBuilder,
+    refused: Vec<Refused>,
     n_rows: usize,
+    n_read: u64,
 }
 
-enum Column {
-    Int(Int64Builder),
-    Float(Float64Builder),
-    Text(StringViewBuilder),
-}
-
-impl Builder {
-    fn new(fields: &[Field]) -> Self {
-        let column = |field: &Field| match field.data_type() {
-            DataType::Int64 => Column::Int(Int64Builder::new()),
-            DataType::Float64 => Column::Float(Float64Builder::new()),
-            _ => Column::Text(StringViewBuilder::new()),
-        };
-        let columns = fields.iter().map(column).collect();
-        Self { schema: Arc::new(Schema::new(fields.to_vec())), columns, n_rows: 0 }
+impl<'a> Rows<'a> {
+    fn new(table: &'a Table, projection: &[usize]) -> Result<Self> {
+        let schema = table
+            .schema
+            .project(projection)
+            .map_err(|e| Error::internal("a projection").because(e))?;
+        let builder = RowBuilder::new(&table.columns, projection)
+            .ok_or_else(|| Error::internal("an unchecked date format"))?;
+        let schema = Arc::new(schema);
+        Ok(Self { table, schema, builder, refused: Vec::new(), n_rows: 0, n_read: 0 })
     }
 
-    /// Adds a row. SQLite lets any value stand in any column: one of another type than declared
-    /// is an error, never a silent null.
-    fn push(&mut self, row: &rusqlite::Row<'_>) -> Result<()> {
-        for (index, column) in self.columns.iter_mut().enumerate() {
-            match (column, row.get_ref(index)?) {
-                (Column::Int(b), ValueRef::Null) => b.append_null(),
-                (Column::Int(b), ValueRef::Integer(n)) => b.append_value(n),
-                (Column::Float(b), ValueRef::Null) => b.append_null(),
-                (Column::Float(b), ValueRef::Real(n)) => b.append_value(n),
-                (Column::Float(b), ValueRef::Integer(n)) => b.append_value(n as f64),
-                (Column::Text(b), ValueRef::Null) => b.append_null(),
-                (Column::Text(b), ValueRef::Integer(n)) => b.append_value(n.to_string()),
-                (Column::Text(b), ValueRef::Real(n)) => b.append_value(n.to_string()),
-                (Column::Text(b), ValueRef::Text(t)) => b.append_value(String::from_utf8_lossy(t)),
-                (_, value) => {
-                    let name = self.schema.field(index).name();
-                    let message =
-                        format!("column `{name}` holds a value of type {}", value.data_type());
-                    return Err(Error::run(message));
+    /// Adds a row. SQLite lets any value stand in any column: a row with one of another type is
+    /// refused, never a silent null.
+    fn push(&mut self, row: &Row<'_>) -> Result<()> {
+        self.n_read += 1;
+        let mut fields: Vec<Cow<'_, [u8]>> = Vec::with_capacity(self.table.columns.len());
+        let mut blob = None;
+        for (index, (column, _)) in self.table.columns.iter().enumerate() {
+            fields.push(match row.get_ref(index)? {
+                ValueRef::Null => Cow::Borrowed(b""),
+                // Our sinks write `true` as 1.
+                ValueRef::Integer(n @ 0..=1) if column.kind == ColumnType::Bool => {
+                    Cow::Borrowed(if n == 1 { b"true" } else { b"false" })
                 }
+                ValueRef::Integer(n) => Cow::Owned(n.to_string().into_bytes()),
+                ValueRef::Real(n) => Cow::Owned(n.to_string().into_bytes()),
+                ValueRef::Text(text) if std::str::from_utf8(text).is_ok() => Cow::Borrowed(text),
+                ValueRef::Text(_) | ValueRef::Blob(_) => {
+                    blob = Some(&column.name);
+                    Cow::Borrowed(b"?")
+                }
+            });
+        }
+        let fault = match blob {
+            Some(name) => Some(format!("{name}: not text")),
+            None => self.builder.push(&fields).err().map(|fault| fault.to_string()),
+        };
+        match fault {
+            None => self.n_rows += 1,
+            Some(reason) => {
+                let names = self.table.columns.iter().map(|(column, _)| column.name.clone());
+                let texts = fields.iter().map(|field| String::from_utf8_lossy(field).into());
+                let raw = serde_json::Value::Object(names.zip(texts).collect()).to_string();
+                self.refused.push(Refused { line: self.n_read, reason, raw });
             }
         }
-        self.n_rows += 1;
         Ok(())
     }
 
     fn finish(&mut self) -> Result<Batch> {
-        let column = |column: &mut Column| match column {
-            Column::Int(b) => Arc::new(b.finish()) as ArrayRef,
-            Column::Float(b) => Arc::new(b.finish()),
-            Column::Text(b) => Arc::new(b.finish()),
-        };
-        let columns = self.columns.iter_mut().map(column).collect();
+        let columns = self.builder.finish();
         let n_rows = std::mem::take(&mut self.n_rows);
         let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .map_err(|e| Error::internal("rows do not fit their schema").because(e))?;
-        Ok(Batch { rows, rejected: None })
+        let name = format!("{}, table {}", self.table.path.display(), self.table.table);
+        let rejected = rejected(&name, &std::mem::take(&mut self.refused))?;
+        Ok(Batch { rows, rejected })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Period;
+
+    #[test]
+    fn a_position_moves_back_by_the_lag() {
+        let at = |lag: Option<&str>, position: &str| {
+            let lag = lag.and_then(|lag| Period::parse(lag).ok());
+            let column = Located::new("c".to_owned(), crate::spec::Mark::default());
+            changed(&ChangedSince { column, lag }, position).1
+        };
+        assert_eq!(at(Some("5m"), "2026-11-02T08:00:00.25Z"), "2026-11-02T07:55:00");
+        assert_eq!(at(None, "2026-11-02T08:00:00Z"), "2026-11-02T08:00:00");
+        assert_eq!(at(Some("1d"), "2026-11-02"), "2026-11-01");
+        assert_eq!(at(Some("1d"), "17"), "17");
     }
 }

@@ -1,10 +1,11 @@
 //! What is wrong with a pipeline file, where, and what to do about it.
 
+use std::sync::Arc;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::json;
 
-use super::Mark;
-use std::sync::Arc;
+use super::{Mark, did_you_mean, list};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,17 +120,33 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(code, message, at) }
     }
 
-    /// Says that it stands in another file than the pipeline's own, unless that is known better.
-    #[must_use]
-    pub fn of(mut self, origin: &Arc<Origin>) -> Self {
-        self.origin.get_or_insert_with(|| Arc::clone(origin));
-        self
+    /// Says that mistakes stand in another file than the pipeline's own, unless that is known
+    /// better.
+    pub fn place_in(faults: &mut [Self], origin: &Arc<Origin>) {
+        for fault in faults {
+            fault.origin.get_or_insert_with(|| Arc::clone(origin));
+        }
     }
 
     /// Says whether it is the same mistake at the same place; the advice may differ.
     pub fn is_same(&self, other: &Self) -> bool {
-        let what = |d: &Self| (d.code, d.at, d.origin.clone(), d.message.clone());
-        what(self) == what(other)
+        let place = |d: &Self| (d.code, d.at);
+        place(self) == place(other) && self.message == other.message && self.origin == other.origin
+    }
+
+    /// Adds advice on an unknown word: the nearest known one under the place, or what is known, as
+    /// "`what` are …".
+    #[must_use]
+    pub fn suggest<'a>(
+        self,
+        word: &str,
+        what: &str,
+        known: impl IntoIterator<Item = &'a str> + Clone,
+    ) -> Self {
+        match did_you_mean(word, known.clone()) {
+            Some(near) => self.label(format!("did you mean `{near}`?")),
+            None => self.help(format!("{what} are {}", list(known))),
+        }
     }
 
     /// Adds words under the place.

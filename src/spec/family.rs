@@ -1,5 +1,6 @@
 //! A family of components (sources, transforms, sinks) and how its kinds are read from YAML.
 
+use schemars::{Schema, SchemaGenerator};
 use serde::de::MapAccess;
 
 /// The closed set of kinds of a family. A kind is the key of its settings: `csv: { path: … }`.
@@ -10,6 +11,12 @@ pub trait Family: Sized {
     const KINDS: &'static [&'static str];
     /// Kinds that a later version will have.
     const RESERVED: &'static [&'static str];
+
+    /// The kinds with a sentence on each.
+    const SUMMARIES: &'static [(&'static str, &'static str)];
+
+    /// Returns the kinds with the JSON Schema of their settings.
+    fn schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)>;
 
     /// Reads the settings of one of [`Family::KINDS`], straight from the parser, so that every
     /// mistake in them keeps its place.
@@ -24,20 +31,29 @@ macro_rules! kinds {
     (
         $(#[$meta:meta])*
         pub enum $family:ident ($name:literal as dyn $build:ident) {
-            $($(#[$doc:meta])* $kind:literal => $variant:ident,)+
+            $($(#[doc = $doc:literal])* $kind:literal => $variant:ident,)+
         }
         reserved: [$($reserved:literal),* $(,)?]
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug)]
         pub enum $family {
-            $($(#[$doc])* $variant($variant),)+
+            $($(#[doc = $doc])* $variant($variant),)+
         }
 
         impl $crate::spec::Family for $family {
             const NAME: &'static str = $name;
             const KINDS: &'static [&'static str] = &[$($kind),+];
             const RESERVED: &'static [&'static str] = &[$($reserved),*];
+
+            const SUMMARIES: &'static [(&'static str, &'static str)] =
+                &[$(($kind, concat!($($doc),*))),+];
+
+            fn schemas(
+                generator: &mut schemars::SchemaGenerator,
+            ) -> Vec<(&'static str, schemars::Schema)> {
+                vec![$(($kind, generator.subschema_for::<$variant>())),+]
+            }
 
             fn read<'de, A: serde::de::MapAccess<'de>>(
                 kind: &str,

@@ -2,21 +2,30 @@
 //!
 //! Pure: nothing here reads a file, a clock or the environment.
 
+mod alert;
 mod diagnostic;
 mod family;
 mod located;
+mod resources;
+mod schedule;
+mod schema;
+mod since;
 mod suggest;
 mod testcase;
 mod text;
 mod units;
 mod vars;
 
+pub use alert::Alert;
 pub use diagnostic::{Code, Diagnostic, Format, Origin, Severity, explanation, render};
 pub use family::Family;
 pub(crate) use family::kinds;
 pub use located::{Located, LocatedMap, Mark, is_id};
+pub use resources::{Budget, Rate, RateLimit, Resources};
+pub use schedule::{Holidays, Missed, Overlap, Schedule};
+pub use since::ChangedSince;
 pub use suggest::{did_you_mean, list};
 pub use testcase::{TestCase, TestRows};
 pub use text::{Scope, Secret, Text, tidy};
-pub use units::Share;
+pub use units::{Period, Share};
 pub use vars::{Value, VarDecl, VarType};

@@ -1,5 +1,6 @@
 //! A test of a pipeline, as it stands in its file.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Code, Diagnostic, Located, LocatedMap, Mark, Text};
@@ -15,7 +16,7 @@ use super::{Code, Diagnostic, Located, LocatedMap, Mark, Text};
 ///     expect:
 ///       leads: { columns: [company_number], rows: [] }
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestCase {
     /// What it shows, as a sentence.
@@ -28,6 +29,7 @@ pub struct TestCase {
     pub repeat: Option<Located<u32>>,
     /// Values of variables.
     #[serde(default)]
+    #[schemars(with = "LocatedMap<Text>")]
     pub vars: LocatedMap<Located<String>>,
     /// Rows of sources; a source that is not named has none.
     #[serde(default)]
@@ -41,7 +43,7 @@ pub struct TestCase {
 }
 
 /// Rows written down. Values are texts that are read as the type of their column; `null` is none.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestRows {
     /// The columns; others are null when given, and not looked at when expected.
@@ -49,10 +51,11 @@ pub struct TestRows {
     pub columns: Vec<Located<String>>,
     /// The rows, each with a value for every column.
     #[serde(default)]
+    #[schemars(with = "Vec<Vec<serde_json::Value>>")]
     pub rows: Located<Vec<Located<Vec<Option<String>>>>>,
     /// A CSV file that holds columns and rows instead; empty fields are null.
     #[serde(default)]
-    pub file: Option<Text>,
+    pub file: Option<Located<String>>,
 }
 
 impl TestRows {

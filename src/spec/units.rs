@@ -1,4 +1,6 @@
-//! Amounts that carry their unit in the value: `5%`.
+//! Amounts that carry their unit in the value: `5%`, `30s`.
+
+use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -38,9 +40,55 @@ impl<'de> Deserialize<'de> for Share {
     }
 }
 
+/// A length of time, written `500ms`, `30s`, `5m`, `3h` or `30d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(Duration);
+
+impl Period {
+    /// Reads `5m`; says what is wrong otherwise.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let fault = || format!("`{text}` is not a period; write one as `30s`, `5m`, `3h` or `30d`");
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let number: u64 = number.parse().map_err(|_| fault())?;
+        let milliseconds = match unit.trim() {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(fault()),
+        };
+        let period = number.checked_mul(milliseconds).filter(|ms| *ms <= 100 * 366 * 86_400_000);
+        period
+            .map(|ms| Self(Duration::from_millis(ms)))
+            .ok_or_else(|| format!("`{text}` is longer than a hundred years"))
+    }
+
+    /// Returns it.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_periods() {
+        let ms = |text| Period::parse(text).map(|period| period.duration().as_millis());
+        assert_eq!((ms("5m"), ms("500ms"), ms("30 d")), (Ok(300_000), Ok(500), Ok(2_592_000_000)));
+        for bad in ["5", "m", "-5m", "5 weeks", "1.5h", "99999999999999999999s", "40000d", "é"] {
+            assert!(Period::parse(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn reads_shares() {

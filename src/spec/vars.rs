@@ -1,6 +1,7 @@
 //! Variables: declared with a type in the file, given a value by `--var` or a default.
 
 use jiff::{Timestamp, civil::Date};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Located, Text};
@@ -12,7 +13,7 @@ use super::{Located, Text};
 ///   out:     { type: path, default: ./out }
 ///   min_age: { type: interval, default: 1 year }
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VarDecl {
     /// What its values look like.
@@ -25,7 +26,7 @@ pub struct VarDecl {
 }
 
 /// The type of a variable.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum VarType {
     /// Any text.

@@ -3,6 +3,7 @@
 //! Only `engine::run` and `engine::commit` write it. The protocol is told in `docs/architecture.md`.
 
 mod lock;
+mod positions;
 mod runs;
 
 use std::path::{Path, PathBuf};
@@ -13,17 +14,22 @@ use crate::error::{Error, Result};
 use crate::publish::{BUSY, durable};
 
 pub use lock::Lock;
+pub use positions::Position;
+pub(crate) use positions::set_position;
 pub(crate) use runs::record;
 pub use runs::{NodeRun, Pending, RunRow, Status};
 
 const SCHEMA: &str = include_str!("schema.sql");
-const VERSION: i64 = 2;
+const POSITIONS: &str = include_str!("positions.sql");
+const VERSION: i64 = 3;
 /// What brings a state file of each older version to the next.
-const UPGRADES: &[(i64, &str)] =
-    &[(1, "ALTER TABLE engine_node_runs ADD COLUMN ports TEXT NOT NULL DEFAULT '{}'")];
+const UPGRADES: &[(i64, &str)] = &[
+    (1, "ALTER TABLE engine_node_runs ADD COLUMN ports TEXT NOT NULL DEFAULT '{}'"),
+    (2, POSITIONS),
+];
 
 /// Names of the engine's tables in the state file, without the prefix `engine_`.
-pub const TABLES: &[&str] = &["runs", "node_runs", "files", "outputs"];
+pub const TABLES: &[&str] = &["runs", "node_runs", "files", "outputs", "positions"];
 
 /// An open state file.
 #[derive(Debug)]
@@ -97,7 +103,7 @@ fn migrate(connection: &mut Connection) -> Result<()> {
                 tx.execute_batch(upgrade)?;
             }
         }
-        (_, false) => tx.execute_batch(SCHEMA)?,
+        (_, false) => tx.execute_batch(&[SCHEMA, POSITIONS].concat())?,
     }
     tx.pragma_update(None, "user_version", VERSION)?;
     Ok(tx.commit()?)
@@ -125,11 +131,13 @@ mod tests {
         let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("tmp"), e))?;
         let path = folder.path().join("state.db");
         let mut state = State::open(&path)?;
-        let first = "ALTER TABLE engine_node_runs DROP COLUMN ports; PRAGMA user_version = 1";
+        let first = "ALTER TABLE engine_node_runs DROP COLUMN ports; DROP TABLE engine_positions;
+                     PRAGMA user_version = 1";
         state.connection().execute_batch(first)?;
         drop(state);
         let mut state = State::open(&path)?;
         state.connection().prepare("SELECT ports FROM engine_node_runs")?;
+        state.connection().prepare("SELECT position FROM engine_positions")?;
         Ok(())
     }
 

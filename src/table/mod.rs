@@ -12,9 +12,12 @@ pub use builders::{RowBuilder, RowFault};
 pub use cell::{Cell, cell, plain_type, plain_types};
 pub use compact::compact;
 pub use infer::infer_csv;
-pub use parse::{days_since_1970, is_date_format};
+pub use parse::{date_in, days_since_1970, is_date_format};
 pub use schema::{Column, ColumnType, TableSchema, built_in, rejected_schema, snake_case};
 pub use typed::typed_column;
 
 /// Name of the column of a rejected row that says why it was rejected.
 pub const REASON: &str = "reason";
+
+/// What Hive writes in the name of a partition's folder for null.
+pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";

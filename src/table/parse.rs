@@ -11,6 +11,13 @@ pub(super) fn is_missing(field: &[u8]) -> bool {
     field.is_empty() || MISSING.contains(&field)
 }
 
+/// Finds the first day, written as `2026-11-01`, in a name.
+pub fn date_in(name: &str) -> Option<Date> {
+    let starts = name.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(start, _)| start);
+    let mut texts = starts.filter_map(|start| name.get(start..start + 10));
+    texts.find_map(|text| text.parse().ok())
+}
+
 /// Reads a whole number; a fraction of zeros, as spreadsheets add (`31.0`), is accepted.
 pub(super) fn int(field: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(field).ok()?;
@@ -138,6 +145,16 @@ mod tests {
         for bad in ["dd/mm", "dd/mm/yy", "%d/%m/%Y", "dd/mm/yyyy hh", "dd/dd/mm/yyyy"] {
             assert!(DateFormat::new(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn finds_the_day_in_a_name() {
+        let day = |name| date_in(name).map(days_since_1970);
+        assert_eq!(day("BasicCompanyDataAsOneFile-1970-01-02.zip"), Some(1));
+        assert_eq!(day("BasicCompanyData-1970-01-02-part1_7.csv"), Some(1));
+        assert_eq!(day("register-2026.csv"), None);
+        assert_eq!(day("é1970-01-02é"), Some(1));
+        assert_eq!(day("1970-13-02"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The columns of a kind of file.
@@ -13,7 +14,7 @@ use serde::Deserialize;
 ///   - { name: sku, header: "SKU", type: string, required: true }
 ///   - { name: valid_from, header: "Valid From", type: date, format: dd/mm/yyyy }
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TableSchema {
     /// Name by which a source asks for it.
@@ -25,7 +26,7 @@ pub struct TableSchema {
 }
 
 /// A column of a file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
     /// Its name in SQL.
@@ -46,7 +47,7 @@ pub struct Column {
 }
 
 /// The type of a column.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnType {
     /// Text; empty is null.

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use datafusion::arrow::compute::SortOptions;
 use datafusion::logical_expr::{Expr, ident};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Operator, Planned, Transform};
@@ -18,7 +19,7 @@ use crate::spec::{Code, Diagnostic, Located};
 ///   from: usable
 ///   deduplicate: { by: [company_number], prefer: [incorporation_date desc] }
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Deduplicate {
     /// The columns that make the key.

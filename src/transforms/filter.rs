@@ -1,6 +1,7 @@
 //! `filter`: keeps the rows for which a condition holds.
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Planned, Transform};
@@ -14,7 +15,7 @@ use crate::spec::{Diagnostic, Located};
 ///   from: register
 ///   filter: company_status = 'Active - Proposal to Strike off'
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Filter(Located<String>);
 

@@ -1,6 +1,7 @@
 //! `use`: the transforms of another file.
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Planned, Transform};
@@ -17,7 +18,7 @@ use crate::spec::{Code, Diagnostic, Text};
 ///   with: { companies: signals }
 ///   output: scored
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Use(pub Text);
 

@@ -20,6 +20,7 @@ use datafusion::dataframe::DataFrame;
 
 use crate::context::Sql;
 use crate::spec::{Diagnostic, Located, Share, kinds};
+use schemars::JsonSchema;
 
 pub use deduplicate::Deduplicate;
 pub use filter::Filter;
@@ -132,7 +133,7 @@ pub struct Rule {
 }
 
 /// What happens to a row that breaks a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Otherwise {
     /// It goes to the port `.rejected` with the rule's name as `reason`.

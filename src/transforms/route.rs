@@ -1,6 +1,7 @@
 //! `route`: divides rows into ports.
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Operator, Planned, Transform};
@@ -19,7 +20,7 @@ use crate::spec::{Code, Diagnostic, Located, LocatedMap, is_id};
 ///     proposals: status_detail = 'active-proposal-to-strike-off'
 ///     otherwise: settled
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Route(LocatedMap<Located<String>>);
 

@@ -1,6 +1,7 @@
 //! `select`: chooses and computes columns.
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Planned, Transform};
@@ -14,7 +15,7 @@ use crate::spec::{Code, Diagnostic, Located};
 ///   from: register
 ///   select: [company_number, "upper(company_name) as name"]
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Select(Located<Vec<Located<String>>>);
 

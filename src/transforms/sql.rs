@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use datafusion::sql::parser::Statement;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Planned, Transform};
@@ -18,7 +19,7 @@ use crate::spec::{Diagnostic, Located};
 ///     from register
 ///     where accounts_next_due_date < snapshot_date
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SqlQuery(Located<String>);
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Operator, Otherwise, Planned, Rule, Transform};
@@ -20,12 +21,12 @@ use crate::spec::{Code, Diagnostic, Located, Share};
 ///     - { name: named,   that: company_name is not null, otherwise: reject }
 ///     - { name: located, that: post_code is not null, otherwise: warn, at_most: 5% }
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Validate(Located<Vec<ValidateRule>>);
 
 /// A rule of `validate`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ValidateRule {
     /// Its name: the `reason` of rejected rows.

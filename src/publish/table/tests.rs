@@ -165,3 +165,86 @@ fn names_are_quoted() -> Result<()> {
     assert_eq!(bench.table("SELECT id FROM \"le\"\"ads; drop\"")?, ["a"]);
     Ok(())
 }
+
+#[test]
+fn a_history_keeps_every_state_and_ends_what_is_gone() -> Result<()> {
+    let mut bench = Bench::new(TableWrite::History, Missing::MarkGone)?;
+    let states = "SELECT id || ' ' || score || ' ' || valid_from || ' ' || coalesce(valid_to, '-')
+                  FROM leads ORDER BY id, valid_from";
+    assert_eq!(
+        bench.run(&[("a", 1, "2026-01-01"), ("b", 1, "2026-01-01")])?,
+        merged(2, 0, 0, 0, 0)
+    );
+    assert_eq!(bench.run(&[("a", 2, "2026-03-01")])?, merged(0, 1, 0, 0, 1));
+    let expected = ["a 1 2026-01-01 2026-03-01", "a 2 2026-03-01 -", "b 1 2026-01-01 2026-03-01"];
+    assert_eq!(bench.table(states)?, expected);
+    // The same again, and an older whole, change nothing.
+    assert_eq!(bench.run(&[("a", 2, "2026-03-01")])?, merged(0, 0, 1, 0, 0));
+    assert_eq!(
+        bench.run(&[("a", 9, "2026-02-01"), ("b", 1, "2026-02-01")])?,
+        merged(0, 0, 0, 2, 0)
+    );
+    assert_eq!(bench.table(states)?, expected);
+    // A correction of the same version stays one state; what comes back is a new one.
+    assert_eq!(bench.run(&[("a", 3, "2026-03-01")])?, merged(0, 1, 0, 0, 0));
+    assert_eq!(
+        bench.run(&[("a", 3, "2026-04-01"), ("b", 1, "2026-04-01")])?,
+        merged(1, 0, 1, 0, 0)
+    );
+    assert_eq!(
+        bench.table(states)?,
+        [
+            "a 1 2026-01-01 2026-03-01",
+            "a 3 2026-03-01 -",
+            "b 1 2026-01-01 2026-03-01",
+            "b 1 2026-04-01 -"
+        ]
+    );
+    // What was confirmed in April is not changed by what is known of March.
+    bench.merge.missing = Missing::Keep;
+    assert_eq!(
+        bench.run(&[("a", 7, "2026-03-15"), ("b", 1, "2026-03-15")])?,
+        merged(0, 0, 0, 2, 0)
+    );
+    Ok(())
+}
+
+#[test]
+fn a_history_without_versions_goes_by_the_time_of_the_run() -> Result<()> {
+    let mut bench = Bench::new(TableWrite::History, Missing::Keep)?;
+    bench.merge.newer_by = None;
+    bench.run(&[("a", 1, "x")])?;
+    bench.merge.at = "2026-11-03T09:00:00Z".into();
+    assert_eq!(bench.run(&[("a", 2, "x"), ("b", 1, "x")])?, merged(1, 1, 0, 0, 0));
+    let states =
+        "SELECT id || score || ' ' || valid_from || ' ' || coalesce(valid_to, '-') FROM leads
+                  ORDER BY id, valid_from";
+    assert_eq!(
+        bench.table(states)?,
+        [
+            "a1 2026-11-02T09:00:00Z 2026-11-03T09:00:00Z",
+            "a2 2026-11-03T09:00:00Z -",
+            "b1 2026-11-03T09:00:00Z -"
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn rows_are_marked_gone_by_their_keys_and_come_back_by_an_upsert() -> Result<()> {
+    let mut bench = Bench::new(TableWrite::Upsert, Missing::Keep)?;
+    let all = [("a", 1, "2026-02-01"), ("b", 2, "2026-02-01"), ("c", 3, "2026-02-01")];
+    bench.run(&all)?;
+    bench.merge.write = TableWrite::MarkGone;
+    let gone = [("a", 0, "2026-03-01"), ("b", 0, "2026-01-01"), ("unknown", 0, "2026-03-01")];
+    assert_eq!(bench.run(&gone)?, merged(0, 0, 0, 1, 1));
+    assert_eq!(bench.run(&gone)?, merged(0, 0, 1, 1, 0));
+    let marked = "SELECT id || ' ' || score || ' ' || as_of FROM leads WHERE gone_at IS NOT NULL";
+    assert_eq!(bench.table(marked)?, ["a 1 2026-03-01"]);
+    bench.merge.write = TableWrite::Upsert;
+    assert_eq!(bench.run(&all)?, merged(0, 0, 2, 1, 0));
+    assert_eq!(bench.table(marked)?, ["a 1 2026-03-01"]);
+    assert_eq!(bench.run(&[("a", 1, "2026-04-01")])?, merged(1, 0, 0, 0, 0));
+    assert!(bench.table(marked)?.is_empty());
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! What stops a run after everything was read and before anything is decided: too many bad rows,
+//! or too few rows.
+
+use std::sync::atomic::Ordering;
+
+use super::plan::Plan;
+use super::report::grouped;
+use super::run::Run;
+use crate::error::{Error, Result};
+use crate::spec::Share;
+use crate::state::State;
+use crate::transforms::Otherwise;
+
+/// Stops the run when more rows were rejected, or broke a rule, than may.
+pub(super) fn check_limits(plan: &Plan) -> Result<()> {
+    for node in &plan.nodes {
+        let rejected = node.tally.rejected.load(Ordering::Relaxed);
+        let all = rejected + node.tally.accepted.load(Ordering::Relaxed);
+        if let Some(limit) = node.at_most.filter(|limit| limit.is_exceeded(rejected, all)) {
+            return Err(too_many(&node.id, "rows are bad", rejected, all, limit));
+        }
+        let (reasons, warnings) = (node.tally.reasons(), node.tally.warnings());
+        for rule in node.rules.iter() {
+            let counts = if rule.otherwise == Otherwise::Reject { &reasons } else { &warnings };
+            let n = counts.iter().find(|(name, _)| *name == rule.name).map_or(0, |(_, n)| *n);
+            if let Some(limit) = rule.at_most.filter(|limit| limit.is_exceeded(n, all)) {
+                let what = format!("rows break the rule `{}`", rule.name);
+                return Err(too_many(&node.id, &what, n, all, limit));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn too_many(node: &str, what: &str, n: u64, all: u64, limit: Share) -> Error {
+    let share = n as f64 * 100.0 / all as f64;
+    let (n, all) = (grouped(n), grouped(all));
+    let message = format!(
+        "{n} of {all} {what} ({share:.2}%), more than `at_most: {limit}`; nothing was published"
+    );
+    Error::run(message).in_node(node)
+}
+
+impl Run {
+    /// Stops the run when a source has far fewer rows than it had in the last run: a file that was
+    /// cut would pass for the end of many companies.
+    pub(super) fn check_shrunk(&self, state: &State) -> Result<()> {
+        let options = &self.checked.options;
+        if options.limit.is_some() || options.may_shrink {
+            return Ok(());
+        }
+        for node in &self.checked.plan.nodes {
+            let Some(limit) = node.shrink_at_most.filter(|_| node.tally.is_finished()) else {
+                continue;
+            };
+            let now = node.tally.accepted.load(Ordering::Relaxed);
+            let Some(before) = state.last_rows(&self.checked.name, &node.id)? else { continue };
+            if limit.is_exceeded(before.saturating_sub(now), before) {
+                let message = format!(
+                    "{} rows, and {} in the last run: it shrank by more than `shrink_at_most: \
+                     {limit}`; nothing was published (`--may-shrink` if that is right)",
+                    grouped(now),
+                    grouped(before)
+                );
+                return Err(Error::run(message).in_node(&node.id));
+            }
+        }
+        Ok(())
+    }
+}

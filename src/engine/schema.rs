@@ -1,0 +1,338 @@
+//! The JSON Schema of pipeline files, for editors, and the reference of all components: both are
+//! made from the types that read the files.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use crate::publish::Missing;
+use crate::sinks::{SinkKind, Write};
+use crate::sources::{Contract, SourceKind};
+use crate::spec::{
+    Alert, ChangedSince, Family, LocatedMap, Resources, Schedule, TestCase, Text, VarDecl,
+};
+use crate::transforms::TransformKind;
+
+/// Ids of nodes or ports: one, or a list.
+#[derive(JsonSchema)]
+#[schemars(untagged, rename = "names")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Names {
+    /// One name.
+    One(String),
+    /// Several names.
+    Many(Vec<String>),
+}
+
+/// The keys beside the kind of a source.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct SourceKeys {
+    /// What it promises, and what happens when it breaks.
+    contract: Contract,
+    /// Reads only what changed since the last run.
+    changed_since: ChangedSince,
+}
+
+/// The keys beside the kind of a transform.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct TransformKeys {
+    /// The node or port whose rows it takes; several are read one after the other. `sql` names its
+    /// tables itself.
+    from: Names,
+    /// The nodes that are the inputs of a fragment.
+    with: LocatedMap<String>,
+    /// The output of a fragment, if it has several.
+    output: String,
+}
+
+/// The keys beside the kind of a sink.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct SinkKeys {
+    /// The node or port whose rows it takes; several are read one after the other.
+    from: Names,
+    /// What it does with its rows.
+    write: Write,
+    /// The columns that tell rows apart.
+    key: Names,
+    /// The column whose greater value is the newer row.
+    newer_by: String,
+    /// What happens to rows that arrive no more.
+    missing: Missing,
+}
+
+/// The keys of a pipeline.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct PipelineKeys {
+    /// The version of the language: 1.
+    version: u8,
+    /// Its name, part of its history and its lock.
+    name: String,
+    /// What it is for.
+    description: String,
+    /// The state file; `pipeline.db` beside the pipeline file otherwise.
+    state: Text,
+    /// Its variables, given by `--var` or by default.
+    vars: LocatedMap<VarDecl>,
+    /// What it shares with other pipelines.
+    resources: Resources,
+    /// Where rows come from, by id.
+    sources: Map<String, Value>,
+    /// What becomes of them, by id.
+    transforms: Map<String, Value>,
+    /// Where they go, by id.
+    sinks: Map<String, Value>,
+    /// When it runs by itself.
+    schedule: Schedule,
+    /// What the user is told.
+    alerts: Vec<Alert>,
+    /// Its tests.
+    tests: Vec<TestCase>,
+}
+
+/// The keys of a fragment.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct FragmentKeys {
+    /// The version of the language: 1.
+    version: u8,
+    /// Name of the fragment.
+    fragment: String,
+    /// What it is for.
+    description: String,
+    /// The tables that it is given, and the columns that each needs: `date`, or `date?` if it may
+    /// be null.
+    inputs: LocatedMap<LocatedMap<String>>,
+    /// The nodes that a pipeline may read.
+    outputs: Vec<String>,
+    /// Its transforms, by id.
+    transforms: Map<String, Value>,
+}
+
+/// Returns the JSON Schema (draft 7, which all editors know) of pipeline and fragment files.
+pub fn schema() -> Value {
+    let mut generator = SchemaSettings::draft07().into_generator();
+    let nodes = [
+        ("sources", node::<SourceKind, SourceKeys>(&mut generator, &[])),
+        ("transforms", node::<TransformKind, TransformKeys>(&mut generator, &[])),
+        ("sinks", node::<SinkKind, SinkKeys>(&mut generator, &["from", "write"])),
+    ];
+    let mut pipeline = object::<PipelineKeys>(&mut generator, &["version", "name", "sources"]);
+    let mut fragment = object::<FragmentKeys>(
+        &mut generator,
+        &["version", "fragment", "inputs", "outputs", "transforms"],
+    );
+    for whole in [&mut pipeline, &mut fragment] {
+        whole["properties"]["version"] =
+            json!({ "const": 1, "description": "The version of the language." });
+        for (family, _) in &nodes {
+            if let Some(property) = whole["properties"].get_mut(*family) {
+                let description = property["description"].take();
+                *property = json!({
+                    "type": "object",
+                    "description": description,
+                    "additionalProperties": { "$ref": format!("#/definitions/{family}") },
+                    "propertyNames": { "pattern": "^[a-z_][a-z0-9_]*$" },
+                });
+            }
+        }
+    }
+    let mut definitions = generator.take_definitions(true);
+    for (family, node) in nodes {
+        definitions.insert(family.to_owned(), node);
+    }
+    definitions.insert("pipeline".to_owned(), pipeline);
+    definitions.insert("fragment".to_owned(), fragment);
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "pipeline file",
+        "if": { "required": ["fragment"] },
+        "then": { "$ref": "#/definitions/fragment" },
+        "else": { "$ref": "#/definitions/pipeline" },
+        "definitions": definitions,
+    })
+}
+
+/// Returns the schema of a struct none of whose keys are required but those given.
+fn object<T: JsonSchema>(generator: &mut SchemaGenerator, required: &[&str]) -> Value {
+    let mut schema = T::json_schema(generator);
+    schema.insert("required".to_owned(), json!(required));
+    schema.insert("additionalProperties".to_owned(), json!(false));
+    schema.to_value()
+}
+
+/// Returns the schema of a node: the keys of its family, and exactly one kind.
+fn node<K: Family, Keys: JsonSchema>(generator: &mut SchemaGenerator, required: &[&str]) -> Value {
+    let mut node = object::<Keys>(generator, required);
+    let mut kinds = Vec::new();
+    for ((kind, settings), (_, summary)) in K::schemas(generator).into_iter().zip(K::SUMMARIES) {
+        node["properties"][kind] = described(settings, summary.trim());
+        kinds.push(json!({ "required": [kind] }));
+    }
+    node["oneOf"] = kinds.into();
+    node
+}
+
+/// Adds a description beside a reference, which draft 7 only heeds in an `allOf`.
+fn described(schema: Schema, description: &str) -> Value {
+    json!({ "description": description, "allOf": [schema.to_value()] })
+}
+
+/// A component for the reference.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Component {
+    /// `source`, `transform` or `sink`.
+    pub family: &'static str,
+    /// Its key in YAML.
+    pub kind: &'static str,
+    /// What it does, in a sentence.
+    pub summary: String,
+    /// What it does, as Markdown, with an example.
+    pub description: String,
+    /// Its settings; none when its value is no map.
+    pub fields: Vec<Field>,
+}
+
+/// A setting of a component.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Field {
+    /// Its key.
+    pub name: String,
+    /// What values it takes, in words.
+    pub takes: String,
+    /// Whether it must be given.
+    pub is_required: bool,
+    /// What it means.
+    pub description: String,
+}
+
+/// Returns all components, in the order of the families.
+pub fn components() -> Vec<Component> {
+    let mut all = of::<SourceKind>();
+    all.extend(of::<TransformKind>());
+    all.extend(of::<SinkKind>());
+    all
+}
+
+fn of<K: Family>() -> Vec<Component> {
+    let mut generator = SchemaSettings::draft07().into_generator();
+    let schemas = K::schemas(&mut generator);
+    let definitions = generator.take_definitions(true);
+    let mut all = Vec::new();
+    for ((kind, schema), (_, summary)) in schemas.into_iter().zip(K::SUMMARIES) {
+        let schema = resolve(&schema.to_value(), &definitions).clone();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        let fields = properties.map(|(name, property)| Field {
+            name: name.clone(),
+            takes: takes(property, &definitions),
+            is_required: required.iter().any(|other| other.as_str() == Some(name)),
+            description: text(&property["description"]),
+        });
+        all.push(Component {
+            family: K::NAME,
+            kind,
+            summary: summary.trim().to_owned(),
+            description: text(&schema["description"]),
+            fields: fields.collect(),
+        });
+    }
+    all
+}
+
+/// Follows a reference to a definition.
+fn resolve<'a>(schema: &'a Value, definitions: &'a Map<String, Value>) -> &'a Value {
+    let parts = schema["allOf"].as_array().or(schema["anyOf"].as_array());
+    let first = parts.and_then(|parts| parts.first()).unwrap_or(schema);
+    let name = first["$ref"].as_str().and_then(|path| path.rsplit('/').next());
+    name.and_then(|name| definitions.get(name)).unwrap_or(first)
+}
+
+/// Says in words what values a schema takes.
+fn takes(schema: &Value, definitions: &Map<String, Value>) -> String {
+    let schema = resolve(schema, definitions);
+    if let Some(options) = schema["oneOf"].as_array().or(schema["enum"].as_array()) {
+        let word = |option: &Value| match option {
+            Value::String(word) => Some(word.clone()),
+            other => other["const"].as_str().map(str::to_owned),
+        };
+        let words: Vec<String> = options.iter().filter_map(word).collect();
+        if !words.is_empty() {
+            return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ");
+        }
+    }
+    if let Some(example) = schema["examples"][0].as_str() {
+        return format!("as `{example}`");
+    }
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    match types.first() {
+        Some(&"array") => format!("a list: {}", takes(&schema["items"], definitions)),
+        Some(&"object") => "a map".to_owned(),
+        Some(&"boolean") => "`true` `false`".to_owned(),
+        Some(&"integer" | &"number") => "a number".to_owned(),
+        _ => "text".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::file::{TOP_KEYS, common_keys};
+
+    fn keys(value: &Value) -> Vec<String> {
+        value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn has_every_key_that_the_parser_knows() {
+        let schema = schema();
+        let mut top: Vec<String> = TOP_KEYS.iter().map(|key| (*key).to_owned()).collect();
+        top.sort();
+        assert_eq!(keys(&schema["definitions"]["pipeline"]["properties"]), top);
+        for (family, plural, kinds) in [
+            ("source", "sources", SourceKind::KINDS),
+            ("transform", "transforms", TransformKind::KINDS),
+            ("sink", "sinks", SinkKind::KINDS),
+        ] {
+            let mut known: Vec<String> =
+                common_keys(family).iter().chain(kinds).map(|key| (*key).to_owned()).collect();
+            known.sort();
+            assert_eq!(keys(&schema["definitions"][plural]["properties"]), known, "{family}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_described() {
+        fn walk(value: &Value, place: &str, bare: &mut Vec<String>) {
+            if let Some(properties) = value["properties"].as_object() {
+                for (name, property) in properties {
+                    if property["description"].as_str().is_none_or(str::is_empty) {
+                        bare.push(format!("{place}.{name}"));
+                    }
+                }
+            }
+            match value {
+                Value::Object(map) => {
+                    map.iter()
+                        .for_each(|(key, value)| walk(value, &format!("{place}.{key}"), bare));
+                }
+                Value::Array(all) => all.iter().for_each(|value| walk(value, place, bare)),
+                _ => {}
+            }
+        }
+        let mut bare = Vec::new();
+        walk(&schema(), "", &mut bare);
+        assert!(bare.is_empty(), "{bare:?}");
+        for component in components() {
+            assert!(component.description.contains("```yaml"), "{} has no example", component.kind);
+        }
+    }
+}
