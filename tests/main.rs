@@ -13,6 +13,8 @@ mod crash;
 mod download;
 mod errors;
 mod fragments;
+mod fuzz;
+mod hostile;
 mod mistakes;
 mod reference;
 mod runs;

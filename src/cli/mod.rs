@@ -29,6 +29,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub use schema::{commands_reference, components_reference};
 
 use crate::clock::Clock;
+use crate::context::read_text;
 use crate::engine::{self, Checked, Options};
 use crate::error::{Error, Kind, Result};
 use crate::fetch::Meter;
@@ -189,7 +190,7 @@ impl Surroundings {
     fn read(&self, path: &Path) -> Result<String> {
         let text = match path == Path::new("-") {
             true => std::io::read_to_string(std::io::stdin()),
-            false => std::fs::read_to_string(path),
+            false => read_text(path),
         };
         text.map_err(|e| Error::user(format!("`{}` cannot be read", path.display())).because(e))
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::check_inside;
 use crate::spec::{ChangedSince, Diagnostic, Scope, Text};
 
 /// What building may find out from the files of sources.
@@ -48,6 +49,15 @@ impl<'a> BuildContext<'a> {
     pub fn path(&mut self, text: &Text) -> Option<PathBuf> {
         let resolved = text.resolve_path(self.scope);
         let path = self.note_or(resolved)?;
+        Some(self.root.map_or_else(|| path.clone(), |root| below(root, &path)))
+    }
+
+    /// Resolves a path to which something is written; notes when that may not be.
+    pub fn output(&mut self, text: &Text) -> Option<PathBuf> {
+        let resolved = text.resolve_path(self.scope);
+        let path = self.note_or(resolved)?;
+        let checked = check_inside(&path, text, self.scope);
+        self.note_or(checked.map(Some))?;
         Some(self.root.map_or_else(|| path.clone(), |root| below(root, &path)))
     }
 

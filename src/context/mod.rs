@@ -1,12 +1,14 @@
 //! All that a component may reach: the network when it gets its files, its surroundings when it is
 //! built, SQL when it is planned, a place to stage and a signal to stop when it runs. Nothing else.
 
+mod bounds;
 mod build;
 mod fetch;
 mod place;
 mod sql;
 mod stage;
 
+pub use bounds::{check_inside, project_folder, read_text};
 pub use build::{BuildContext, Files, below};
 pub use fetch::FetchContext;
 pub use sql::{Sql, add_schema, ast, reference};

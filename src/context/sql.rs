@@ -18,13 +18,15 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser;
 use datafusion::sql::sqlparser::ast::ExprWithAlias as SQLExprWithAlias;
 
-use super::place::place;
-use crate::spec::{Code, Diagnostic, Located, Value, did_you_mean, list};
+use super::place::{find_word, place};
+use crate::spec::{Code, Diagnostic, Located, Mark, Value, did_you_mean, list};
 
 /// The parsed form of SQL.
 pub use sqlparser::ast;
 use sqlparser::dialect::GenericDialect;
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 /// Plans the SQL of one pipeline file.
 #[derive(Clone)]
@@ -74,12 +76,15 @@ impl Sql {
 
     /// Parses a statement; it must be one query.
     pub fn parse_query(&self, sql: &Located<String>) -> Result<ast::Statement, Diagnostic> {
-        let mut statements =
-            Parser::parse_sql(&GenericDialect {}, sql).map_err(|error| self.syntax(&error, sql))?;
+        let tokens = self.tokens(sql)?;
+        let mut statements = Parser::new(&GenericDialect {})
+            .with_tokens_with_locations(tokens)
+            .parse_statements()
+            .map_err(|error| self.syntax(&error, sql))?;
         if let Some(second) = statements.get(1) {
             use ast::Spanned as _;
             let start = second.span().start;
-            let at = place(&self.file, sql, start.line, start.column);
+            let at = self.at(sql, start.line, start.column);
             return Err(Diagnostic::error(Code::SqlSyntax, "more than one statement", at)
                 .help("make each a node of its own"));
         }
@@ -189,12 +194,13 @@ impl Sql {
         sql: &Located<String>,
         read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
     ) -> Result<T, Diagnostic> {
+        let tokens = self.tokens(sql)?;
         let read_all = || {
-            let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql)?;
+            let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
             let tree = read(&mut parser)?;
             let next = parser.peek_token();
             match next.token {
-                sqlparser::tokenizer::Token::EOF => Ok(tree),
+                Token::EOF => Ok(tree),
                 other => Err(ParserError::ParserError(format!(
                     "unexpected `{other}`{}",
                     next.span.start
@@ -202,6 +208,29 @@ impl Sql {
             }
         };
         read_all().map_err(|error| self.syntax(&error, sql))
+    }
+
+    /// Takes a text apart. One with thousands of operators is refused: trees that deep are walked
+    /// by recursion, and end the process when the stack does.
+    fn tokens(&self, sql: &Located<String>) -> Result<Vec<TokenWithSpan>, Diagnostic> {
+        const MOST: usize = 2000;
+        let tokens = Tokenizer::new(&GenericDialect {}, sql)
+            .tokenize_with_location()
+            .map_err(|error| self.syntax(&error.into(), sql))?;
+        let is_plain = |token: &TokenWithSpan| match &token.token {
+            Token::Word(word) => word.keyword == Keyword::NoKeyword,
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) => true,
+            Token::Comma | Token::Period | Token::Whitespace(_) => true,
+            _ => false,
+        };
+        let n_operators = tokens.iter().filter(|token| !is_plain(token)).count();
+        if n_operators > MOST {
+            let message =
+                format!("SQL: too long: {n_operators} operators and keywords, {MOST} at most");
+            let fault = Diagnostic::error(Code::SqlSyntax, message, sql.at);
+            return Err(fault.help("divide it into several nodes, or join with a table of values"));
+        }
+        Ok(tokens)
     }
 
     /// Puts typed literals where parameters stand.
@@ -223,8 +252,7 @@ impl Sql {
                 }
                 None => {
                     let start = value.span.start;
-                    let mut at = place(&self.file, origin, start.line, start.column);
-                    at.len = placeholder.chars().count();
+                    let at = self.word_at(placeholder, (start.line, start.column), origin);
                     let message = format!("no parameter `{placeholder}`");
                     let fault = Diagnostic::error(Code::UnknownVariable, message, at);
                     ControlFlow::Break(self.suggest(fault, name, "$"))
@@ -245,7 +273,7 @@ impl Sql {
     ) -> Result<(), Diagnostic> {
         let found = ast::visit_relations(tree, |relation| ControlFlow::Break(relation.clone()));
         let ControlFlow::Break(relation) = found else { return Ok(()) };
-        let at = self.find(&relation.to_string(), origin).unwrap_or(origin.at);
+        let at = self.find(&relation.to_string(), origin);
         let message = "a query inside an expression";
         Err(Diagnostic::error(Code::SqlPlan, message, at)
             .help("read the other table in a `sql` node, with a join"))
@@ -270,9 +298,7 @@ impl Sql {
             Some((message, position)) => {
                 let mut numbers = position.split(", Column: ").map(|n| n.trim().parse::<u64>());
                 match (numbers.next(), numbers.next()) {
-                    (Some(Ok(line)), Some(Ok(column))) => {
-                        (message, place(&self.file, origin, line, column))
-                    }
+                    (Some(Ok(line)), Some(Ok(column))) => (message, self.at(origin, line, column)),
                     _ => (text, origin.at),
                 }
             }
@@ -282,40 +308,83 @@ impl Sql {
             Some(rest) => format!("expected {}", rest.replace(", found: ", ", found `") + "`"),
             None => message.to_owned(),
         };
-        Diagnostic::error(Code::SqlSyntax, format!("SQL: {message}"), at)
+        let fault = Diagnostic::error(Code::SqlSyntax, format!("SQL: {message}"), at);
+        let line = self.file.lines().nth(origin.at.line.saturating_sub(1)).unwrap_or_default();
+        match line.contains(" #") && !origin.value.contains(" #") {
+            true => fault.help("` #` begins a comment: quote the text as a whole, or write it as a block after `|`"),
+            false => fault,
+        }
+    }
+
+    /// Returns a place in a SQL text, or that of the whole text when YAML changed it.
+    fn at(&self, origin: &Located<String>, line: u64, column: u64) -> Mark {
+        place(&self.file, origin, line, column).unwrap_or(origin.at)
+    }
+
+    /// Returns where a word stands that SQL has at `start`.
+    fn word_at(&self, word: &str, start: (u64, u64), origin: &Located<String>) -> Mark {
+        match place(&self.file, origin, start.0, start.1) {
+            Some(at) => Mark { len: word.chars().count().max(1), ..at },
+            None => self.find(word, origin),
+        }
+    }
+
+    /// Finds a word in the file's lines of a SQL text, for mistakes that come without a place.
+    pub fn find(&self, word: &str, origin: &Located<String>) -> Mark {
+        find_word(&self.file, origin, word).unwrap_or(origin.at)
     }
 
     /// Turns a mistake that the planner found into one with a place in the file.
     fn fault(&self, error: &DataFusionError, origin: &Located<String>) -> Diagnostic {
         let span = error.diagnostic().and_then(|d| d.span);
-        let mut at = match span {
-            Some(span) => {
-                let mut at = place(&self.file, origin, span.start.line, span.start.column);
-                if span.start.line == span.end.line && at != origin.at {
-                    at.len = span.end.column.saturating_sub(span.start.column).max(1) as usize;
-                }
-                at
-            }
-            None => origin.at,
+        let word_at = |word: &str| match span {
+            Some(span) => self.word_at(word, (span.start.line, span.start.column), origin),
+            None => self.find(word, origin),
         };
         let root = error.find_root();
         if let DataFusionError::SchemaError(schema_error, _) = root
             && let SchemaError::FieldNotFound { field, valid_fields } = schema_error.as_ref()
         {
-            let name = field.name().to_owned();
-            if span.is_none() {
-                at = self.find(&name, origin).unwrap_or(at);
-            }
-            return unknown_column(&name, valid_fields, at);
+            let of = field.relation.as_ref().map(ToString::to_string);
+            let mut tables: Vec<String> = valid_fields
+                .iter()
+                .filter_map(|c| c.relation.as_ref())
+                .map(|r| r.to_string())
+                .collect();
+            tables.dedup();
+            return match of.filter(|of| !tables.is_empty() && !tables.contains(of)) {
+                Some(of) => {
+                    let message = format!("no table `{of}` in this query");
+                    let fault = Diagnostic::error(Code::UnknownTable, message, word_at(&of));
+                    fault.suggest(&of, "its tables", tables.iter().map(String::as_str))
+                }
+                None => unknown_column(field.name(), valid_fields, word_at(field.name())),
+            };
         }
         let message = match error.diagnostic() {
             Some(diagnostic) => diagnostic.message.clone(),
             None => root.strip_backtrace(),
         };
-        let fault = self.named(message, at, span.is_some(), origin);
-        if fault.code != Code::SqlPlan {
+        let message = plain_words(&message);
+        if let Some(fault) = self.named(&message, &word_at) {
             return fault;
         }
+        let at = match span
+            .map(|span| (span, place(&self.file, origin, span.start.line, span.start.column)))
+        {
+            Some((span, Some(at))) if span.start.line == span.end.line => {
+                let len = span.end.column.saturating_sub(span.start.column).max(1) as usize;
+                Mark { len, ..at }
+            }
+            Some((_, Some(at))) => at,
+            _ => {
+                // The last word of the message is often what it is about.
+                let last = message.rsplit(' ').next().unwrap_or_default();
+                let last = last.trim_matches(|c: char| !c.is_alphanumeric() && c != '_');
+                self.find(last, origin)
+            }
+        };
+        let fault = Diagnostic::error(Code::SqlPlan, message, at);
         let more: Option<Vec<&str>> = error.diagnostic().map(|diagnostic| {
             let notes = diagnostic.notes.iter().map(|note| note.message.as_str());
             notes.chain(diagnostic.helps.iter().map(|help| help.message.as_str())).collect()
@@ -327,18 +396,8 @@ impl Sql {
     }
 
     /// Gives known mistakes their code, their place and a suggestion.
-    fn named(
-        &self,
-        message: String,
-        at: crate::spec::Mark,
-        is_exact: bool,
-        origin: &Located<String>,
-    ) -> Diagnostic {
-        let message = message.trim_start_matches("Error during planning: ").to_owned();
-        let place_of = |word: &str| {
-            if is_exact { at } else { self.find(word, origin).unwrap_or(at) }
-        };
-        if let Some(name) = between(&message, "nvalid function '", "'") {
+    fn named(&self, message: &str, word_at: &dyn Fn(&str) -> Mark) -> Option<Diagnostic> {
+        if let Some(name) = between(message, "nvalid function '", "'") {
             let state = self.session.state();
             let known: Vec<&str> = state
                 .scalar_functions()
@@ -347,26 +406,20 @@ impl Sql {
                 .chain(state.window_functions().keys())
                 .map(String::as_str)
                 .collect();
-            let mut at = place_of(name);
-            at.len = name.chars().count();
-            let fault =
-                Diagnostic::error(Code::UnknownFunction, format!("no function `{name}`"), at);
-            return match did_you_mean(name, known) {
+            let message = format!("no function `{name}`");
+            let fault = Diagnostic::error(Code::UnknownFunction, message, word_at(name));
+            return Some(match did_you_mean(name, known) {
                 Some(near) => fault.label(format!("did you mean `{near}`?")),
                 None => fault.help("functions are those of DataFusion's SQL reference"),
-            };
+            });
         }
-        let table = between(&message, "able '", "'").filter(|_| message.contains("not found"));
-        if let Some(table) = table {
-            let name = table.trim_start_matches("datafusion.public.");
-            let name = name.strip_prefix("datafusion.").unwrap_or(name);
-            let mut at = place_of(name);
-            at.len = name.chars().count();
-            let known = self.tables();
-            let fault = Diagnostic::error(Code::UnknownTable, format!("no node `{name}`"), at);
-            return fault.suggest(name, "nodes", known.iter().map(String::as_str));
-        }
-        Diagnostic::error(Code::SqlPlan, message, at)
+        let table = between(message, "able '", "'").filter(|_| message.contains("not found"))?;
+        let name = table.trim_start_matches("datafusion.public.");
+        let name = name.strip_prefix("datafusion.").unwrap_or(name);
+        let known = self.tables();
+        let message = format!("no node `{name}`");
+        let fault = Diagnostic::error(Code::UnknownTable, message, word_at(name));
+        Some(fault.suggest(name, "nodes", known.iter().map(String::as_str)))
     }
 
     /// Returns the tables that SQL can name: the ids of nodes and of their ports.
@@ -382,28 +435,6 @@ impl Sql {
         }
         names.sort();
         names
-    }
-
-    /// Finds a word in a SQL text, for mistakes that come without a place.
-    pub fn find(&self, word: &str, origin: &Located<String>) -> Option<crate::spec::Mark> {
-        let is_part = |c: char| c.is_alphanumeric() || c == '_';
-        for (n, line) in origin.value.lines().enumerate() {
-            let lower = line.to_lowercase();
-            let mut from = 0;
-            while let Some(found) = lower.get(from..).and_then(|l| l.find(&word.to_lowercase())) {
-                let start = from + found;
-                let before = lower[..start].chars().next_back();
-                let after = lower[start + word.len()..].chars().next();
-                if !before.is_some_and(is_part) && !after.is_some_and(is_part) {
-                    let column = lower[..start].chars().count() as u64 + 1;
-                    let mut at = place(&self.file, origin, n as u64 + 1, column);
-                    at.len = word.chars().count();
-                    return Some(at);
-                }
-                from = start + word.len();
-            }
-        }
-        None
     }
 }
 
@@ -424,8 +455,7 @@ pub fn reference(id: &str) -> datafusion::common::TableReference {
     }
 }
 
-fn unknown_column(name: &str, known: &[Column], mut at: crate::spec::Mark) -> Diagnostic {
-    at.len = at.len.max(name.chars().count());
+fn unknown_column(name: &str, known: &[Column], at: Mark) -> Diagnostic {
     let tables: std::collections::BTreeSet<String> =
         known.iter().filter_map(|c| c.relation.as_ref().map(ToString::to_string)).collect();
     let of = match tables.iter().collect::<Vec<_>>().as_slice() {
@@ -439,6 +469,43 @@ fn unknown_column(name: &str, known: &[Column], mut at: crate::spec::Mark) -> Di
         None => fault,
     };
     if names.is_empty() { fault } else { fault.help(format!("columns are {}", list(names))) }
+}
+
+/// Writes a message of the planner in the words of the language: without its own prefixes, types
+/// by our names, and nothing of how it is written in Rust.
+fn plain_words(message: &str) -> String {
+    const TYPES: [(&str, &str); 8] = [
+        ("Utf8View", "string"),
+        ("LargeUtf8", "string"),
+        ("Utf8", "string"),
+        ("Int64", "int"),
+        ("Float64", "float"),
+        ("Boolean", "bool"),
+        ("Date32", "date"),
+        ("Timestamp(Microsecond, Some(\"UTC\"))", "timestamp"),
+    ];
+    let prefixes = ["Error during planning: ", "This feature is not implemented: "];
+    let mut plain = message.to_owned();
+    for prefix in prefixes {
+        plain = plain.replace(prefix, "");
+    }
+    for (theirs, ours) in TYPES {
+        plain = plain.replace(theirs, ours);
+    }
+    // A tree of the parser, as `Substring { expr: Identifier(Ident { value: …`.
+    let debug = plain.find(" { ").filter(|_| plain.contains("span: Span("));
+    if let Some(start) = debug {
+        let end = plain[..start].rfind(' ').unwrap_or(start);
+        plain.truncate(end);
+    }
+    let mut letters = plain.chars();
+    match (letters.next(), letters.clone().next()) {
+        // A name such as SQL stays as it is.
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => plain,
+    }
 }
 
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {

@@ -11,14 +11,14 @@ use super::graph::{self, Edges, Origins, is_rejects, node_of};
 use super::plan::Plan;
 use super::testing::{StandIn, check_case};
 use crate::clock::Clock;
-use crate::context::{Files, Sql, below};
+use crate::context::{Files, Sql, below, check_inside, project_folder};
 use crate::spec::{
     Code, Diagnostic, Family, Located, Mark, Origin, Scope, Severity, Value, VarType, did_you_mean,
     is_id, list, tidy,
 };
 
 /// What a check is told from outside the file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Values of variables, from `--var`.
     pub vars: BTreeMap<String, String>,
@@ -98,10 +98,10 @@ pub async fn check(
 ) -> (Option<Checked>, Vec<Diagnostic>) {
     let (file, mut found) = file::parse(text);
     let Some(mut file) = file else { return (None, found) };
-    let folder = tidy(path.parent().unwrap_or(Path::new("")));
-    let scope = scope(&file, &options, folder, &mut found);
+    let scope = scope(&file, &options, path, &mut found);
     check_name(&file, &mut found);
     check_ids(&file, &mut found);
+    file.leave_out_nameless();
     let parameters = parameters(&file, &scope, &options);
     let text: Arc<str> = text.into();
     let started_at = options.clock.now();
@@ -213,10 +213,18 @@ pub(super) fn check_ids(file: &File, found: &mut Vec<Diagnostic>) {
 pub(super) fn scope(
     file: &File,
     options: &Options,
-    folder: PathBuf,
+    path: &Path,
     found: &mut Vec<Diagnostic>,
 ) -> Scope {
-    let mut scope = Scope { vars: BTreeMap::new(), env: options.env.clone(), folder };
+    let path = tidy(path);
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut writable = vec![project_folder(&path)];
+    if path.starts_with(&options.working_folder) {
+        writable.push(options.working_folder.clone());
+    }
+    let may_write_anywhere = file.allow_outside;
+    let (vars, env) = (BTreeMap::new(), options.env.clone());
+    let mut scope = Scope { vars, env, folder, writable, may_write_anywhere };
     for (name, decl) in &file.vars.0 {
         if ["today", "now", "run_id"].contains(&name.as_str()) || !is_id(name) {
             let message = format!("a variable cannot be named `{}`", name.value);
@@ -228,6 +236,7 @@ pub(super) fn scope(
             (Some(text), _) => match kind {
                 VarType::Path => {
                     let path = options.working_folder.join(text);
+                    scope.writable.push(tidy(&path));
                     Some(Value::String(path.to_string_lossy().into_owned()))
                 }
                 _ => read_value(kind, text, decl.kind.at, "--var", found),
@@ -354,7 +363,15 @@ fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> (Edges, Origins
         } else {
             let is_port = from.value != node;
             let has_port = is_rejects(from) && divided.contains(node) || file.broken.contains(node);
-            (is_port && !has_port).then(|| format!("`{node}` has no port `{}`", from.value))
+            if is_port && !has_port {
+                let message = format!("`{node}` has no port `{}`", from.value);
+                let fault = Diagnostic::error(Code::UnknownInput, message, from.at);
+                found.push(match divided.contains(node) {
+                    true => fault.label(format!("did you mean `{node}.rejected`?")),
+                    false => fault.help("only sources, `validate` and `route` have ports"),
+                });
+            }
+            None
         };
         if let Some(message) = problem {
             let fault = Diagnostic::error(Code::UnknownInput, message, from.at);
@@ -457,14 +474,11 @@ fn check_unused(file: &File, edges: &Edges, found: &mut Vec<Diagnostic>) {
 
 /// Returns the state file.
 pub(super) fn state(file: &File, scope: &Scope, found: &mut Vec<Diagnostic>) -> Option<PathBuf> {
-    match &file.state {
-        None => Some(scope.folder.join("pipeline.db")),
-        Some(path) => match path.resolve_path(scope) {
-            Ok(path) => Some(path.unwrap_or_else(|| scope.folder.join("pipeline.db"))),
-            Err(fault) => {
-                found.push(fault);
-                None
-            }
-        },
-    }
+    let beside = || scope.folder.join("pipeline.db");
+    let Some(text) = &file.state else { return Some(beside()) };
+    let resolved = text.resolve_path(scope).and_then(|path| {
+        let path = path.unwrap_or_else(beside);
+        check_inside(&path, text, scope).map(|()| path)
+    });
+    resolved.map_err(|fault| found.push(fault)).ok()
 }

@@ -2,7 +2,7 @@
 
 use serde_saphyr::Error as YamlError;
 
-use crate::spec::{Code, Diagnostic, Mark};
+use crate::spec::{Code, Diagnostic, Mark, list};
 
 /// Turns a parser's error into ours.
 pub(super) fn fault(error: &YamlError, text: &str) -> Diagnostic {
@@ -10,7 +10,16 @@ pub(super) fn fault(error: &YamlError, text: &str) -> Diagnostic {
     match error.without_snippet() {
         YamlError::SerdeUnknownField { field, expected, .. } => {
             let fault = Diagnostic::error(Code::UnknownKey, format!("unknown key `{field}`"), at);
+            if !is_word(field) {
+                return fault.help(QUOTE);
+            }
             fault.suggest(field, "keys", expected.iter().copied())
+        }
+        YamlError::SerdeUnknownVariant { variant, expected, .. }
+            if variant == "~" || variant.is_empty() =>
+        {
+            let fault = Diagnostic::error(Code::WrongType, "no value", at);
+            fault.help(format!("words are {}", list(expected.iter().copied())))
         }
         YamlError::SerdeUnknownVariant { variant, expected, .. } => {
             let fault = Diagnostic::error(Code::BadValue, format!("unknown word `{variant}`"), at);
@@ -42,12 +51,34 @@ pub(super) fn fault(error: &YamlError, text: &str) -> Diagnostic {
     }
 }
 
+/// What to do with an expression that YAML took apart.
+pub(super) const QUOTE: &str = "a text that holds `: `, `, `, `{`, `#` or starts with a quote must be quoted as a whole, or written as a block after `|`";
+
+/// Says whether a key can be one, and not a piece of something else.
+pub(super) fn is_word(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c))
+}
+
+/// Says what the parser says, in the words of a pipeline file.
 fn message(error: &YamlError) -> String {
+    const WORDS: [(&str, &str); 9] = [
+        ("cannot deserialize null into string", "a text is missing here"),
+        ("budget breached: Documents", "a file holds one document: there is a second `---`"),
+        ("budget breached", "the file is too large, or nested too deeply"),
+        ("invalid boolean", "neither `true` nor `false`"),
+        ("invalid u", "not a whole number"),
+        ("invalid i", "not a whole number"),
+        ("invalid f", "not a number"),
+        ("expected string scalar", "a text is expected here"),
+        ("expected mapping start", "a map is expected here: keys with values"),
+    ];
     let text = error.to_string();
     let text = text.lines().next().unwrap_or_default();
     // The place is printed beside the snippet.
     let end = text.find(" at line ").unwrap_or(text.len());
-    text[..end].trim_start_matches("error: ").to_owned()
+    let text = text[..end].trim_start_matches("error: ");
+    let known = WORDS.iter().find(|(theirs, _)| text.starts_with(theirs));
+    known.map_or_else(|| text.to_owned(), |(_, ours)| (*ours).to_owned())
 }
 
 /// Guesses from the line what YAML took apart that was meant as a whole.
@@ -68,6 +99,5 @@ fn advice(text: &str, at: Mark) -> Option<&'static str> {
         return Some("`select` takes a list: `select: [a, b]`");
     }
     let keys = ["filter:", "that:", "sql:", "prefer:", "select:"];
-    let is_sql = keys.iter().any(|key| line.contains(key));
-    is_sql.then_some("a text that holds `: `, `{`, `#` or starts with a quote must be quoted as a whole, or written as a block after `|`")
+    keys.iter().any(|key| line.contains(key)).then_some(QUOTE)
 }

@@ -7,7 +7,6 @@ use super::file;
 use crate::context::FetchContext;
 use crate::error::{Error, Result};
 use crate::fetch::{Http, Meter};
-use crate::spec::tidy;
 
 /// A file that a source got.
 #[derive(Clone, Debug)]
@@ -31,10 +30,9 @@ pub async fn fetch(
     meter: &Meter,
 ) -> Result<Vec<Fetched>> {
     let (file, _) = file::parse(text);
-    let folder = tidy(path.parent().unwrap_or(Path::new("")));
     let mut all: Vec<Fetched> = Vec::new();
     let Some(file) = file else { return Ok(all) };
-    let scope = scope(&file, options, folder, &mut Vec::new());
+    let scope = scope(&file, options, path, &mut Vec::new());
     if !file.sources.iter().any(|node| node.kind.settings().is_elsewhere(&scope)) {
         return Ok(all);
     }

@@ -4,22 +4,25 @@
 //! a node, a key of a node) is remembered and the text is read again without it, until nothing is
 //! wrong any more. A second mistake at the same place shows once the first is mended.
 
+mod names;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::fault::fault;
+use self::names::OneOrMany;
+use super::fault::{QUOTE, fault, is_word};
 use super::fragment::Instance;
 use crate::publish::Missing;
 use crate::sinks::{SinkKind, Write};
 use crate::sources::{Contract, SourceKind};
 use crate::spec::{
     Alert, ChangedSince, Code, Diagnostic, Family, Located, LocatedMap, Mark, Resources, Schedule,
-    TestCase, Text, VarDecl, list,
+    TestCase, Text, VarDecl, did_you_mean, is_id, list,
 };
 use crate::table::ColumnType;
 use crate::transforms::TransformKind;
@@ -33,6 +36,8 @@ pub struct File {
     pub description: Option<String>,
     /// The state file; `pipeline.db` beside the pipeline file otherwise.
     pub state: Option<Text>,
+    /// Whether it may write outside of its project's folder.
+    pub allow_outside: bool,
     /// Its variables.
     pub vars: LocatedMap<VarDecl>,
     /// Its sources.
@@ -74,9 +79,17 @@ impl File {
         self.sources.iter().map(|node| node.id.as_str()).chain(transforms)
     }
 
+    /// Leaves out the nodes whose ids cannot be names in SQL.
+    pub(super) fn leave_out_nameless(&mut self) {
+        let nameless: BTreeSet<String> =
+            self.ids().filter(|id| !is_id(id)).map(|id| id.value.clone()).collect();
+        self.leave_out(&BTreeSet::new(), nameless);
+    }
+
     /// Leaves out the nodes with a mistake in them, so that it causes no others.
-    fn leave_out(&mut self, skipped: &BTreeSet<Path>) {
-        self.broken = skipped.iter().filter_map(|path| path.get(1).cloned()).collect();
+    fn leave_out(&mut self, skipped: &BTreeSet<Path>, broken: BTreeSet<String>) {
+        self.broken.extend(broken);
+        self.broken.extend(skipped.iter().filter_map(|path| path.get(1).cloned()));
         let broken = &self.broken;
         self.sources.retain(|node| !broken.contains(node.id.as_str()));
         self.transforms.retain(|node| !broken.contains(node.id.as_str()));
@@ -144,6 +157,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "name",
     "description",
     "state",
+    "allow_outside",
     "vars",
     "resources",
     "sources",
@@ -192,7 +206,12 @@ pub(super) fn parse(text: &str) -> (Option<File>, Vec<Diagnostic>) {
     let mut found: Vec<Diagnostic> = Vec::new();
     let mut skip: BTreeSet<Path> = BTreeSet::new();
     for _ in 0..MOST_ROUNDS {
-        let reading = Reading { skip: &skip, at: RefCell::default(), found: RefCell::default() };
+        let reading = Reading {
+            skip: &skip,
+            at: RefCell::default(),
+            found: RefCell::default(),
+            broken: RefCell::default(),
+        };
         let mut options = serde_saphyr::Options::default();
         options.with_snippet = false;
         options.budget = Some(budget());
@@ -200,11 +219,12 @@ pub(super) fn parse(text: &str) -> (Option<File>, Vec<Diagnostic>) {
             FileSeed(&reading).deserialize(d)
         });
         let at = reading.at.into_inner();
+        let broken = reading.broken.into_inner();
         match read {
             Ok(mut file) => {
                 found.extend(reading.found.into_inner());
                 let is_gutted = skip.iter().any(|path| path.len() == 1);
-                file.leave_out(&skip);
+                file.leave_out(&skip, broken);
                 return ((!is_gutted).then_some(file), found);
             }
             Err(error) => {
@@ -240,6 +260,8 @@ struct Reading<'a> {
     skip: &'a BTreeSet<Path>,
     at: RefCell<Path>,
     found: RefCell<Vec<Diagnostic>>,
+    /// Nodes of which too little is left to plan them.
+    broken: RefCell<BTreeSet<String>>,
 }
 
 impl Reading<'_> {
@@ -274,6 +296,10 @@ impl Reading<'_> {
         }
         let message = format!("unknown key `{}` {what}", key.value);
         let fault = Diagnostic::error(Code::UnknownKey, message, key.at);
+        if !is_word(key) {
+            self.note(fault.help(QUOTE));
+            return;
+        }
         self.note(fault.suggest(key, "keys", known.iter().copied()));
     }
 }
@@ -309,6 +335,10 @@ impl<'de> Visitor<'de> for FileSeed<'_> {
                     file.description = reading.value(&path, map, A::next_value)?;
                 }
                 "state" => file.state = reading.value(&path, map, A::next_value)?,
+                "allow_outside" => {
+                    file.allow_outside =
+                        reading.value(&path, map, A::next_value)?.unwrap_or_default();
+                }
                 "vars" => {
                     file.vars = reading.value(&path, map, A::next_value)?.unwrap_or_default();
                 }
@@ -478,7 +508,8 @@ impl<'de, K: Family> Visitor<'de> for NodeSeed<'_, K> {
                 read_common(reading, &path, map, &mut common)?;
             } else {
                 map.next_value::<IgnoredAny>()?;
-                n_kinds += usize::from(K::RESERVED.contains(&word));
+                let is_slip = did_you_mean(word, K::KINDS.iter().copied()).is_some();
+                n_kinds += usize::from(K::RESERVED.contains(&word) || is_slip);
                 self.unknown_key(&key);
             }
         }
@@ -487,6 +518,9 @@ impl<'de, K: Family> Visitor<'de> for NodeSeed<'_, K> {
             let fault = Diagnostic::error(Code::Kind, message, self.id.at);
             reading.note(fault.help(format!("kinds are {}", list(K::KINDS.iter().copied()))));
         }
+        if kind.is_none() {
+            reading.broken.borrow_mut().insert(self.id.value.clone());
+        }
         let id = self.id.clone();
         Ok(kind.map(|(kind, kind_at)| Node { id, kind, kind_at, common, instance: None }))
     }
@@ -494,6 +528,10 @@ impl<'de, K: Family> Visitor<'de> for NodeSeed<'_, K> {
 
 impl<K: Family> NodeSeed<'_, K> {
     fn unknown_key(&self, key: &Located<String>) {
+        // Without what the key was meant to say, the node would seem to have other mistakes.
+        if did_you_mean(key, common_keys(K::NAME).iter().copied()).is_some() {
+            self.reading.broken.borrow_mut().insert(self.id.value.clone());
+        }
         let known: Vec<&str> = common_keys(K::NAME).iter().chain(K::KINDS).copied().collect();
         let reserved: Vec<&str> = NODE_RESERVED.iter().chain(K::RESERVED).copied().collect();
         let what = format!("in a {}", K::NAME);
@@ -535,53 +573,6 @@ fn read_common<'de, A: MapAccess<'de>>(
         _ => common.missing = reading.value(path, map, A::next_value)?,
     }
     Ok(())
-}
-
-/// A text, or a list of texts.
-struct OneOrMany(Vec<Located<String>>);
-
-impl<'de> Deserialize<'de> for OneOrMany {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// A lone text gets its place from the wrapper around it, those of a list have their own.
-        enum Texts {
-            One(String),
-            Many(Vec<Located<String>>),
-        }
-
-        struct TextsVisitor;
-
-        impl<'de> Visitor<'de> for TextsVisitor {
-            type Value = Texts;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name or a list of names")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Texts, E> {
-                Ok(Texts::One(text.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Texts, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = seq.next_element()? {
-                    texts.push(text);
-                }
-                Ok(Texts::Many(texts))
-            }
-        }
-
-        impl<'de> Deserialize<'de> for Texts {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(TextsVisitor)
-            }
-        }
-
-        let Located { value, at } = Located::<Texts>::deserialize(deserializer)?;
-        Ok(Self(match value {
-            Texts::One(text) => vec![Located::new(text, at)],
-            Texts::Many(texts) => texts,
-        }))
-    }
 }
 
 #[cfg(test)]

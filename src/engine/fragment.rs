@@ -13,7 +13,7 @@ use datafusion::datasource::empty::EmptyTable;
 
 use super::check::check_ids;
 use super::file::{self, File, InputColumn, Node};
-use crate::context::{Sql, reference};
+use crate::context::{Sql, read_text, reference};
 use crate::spec::{Code, Diagnostic, Located, LocatedMap, Origin, Scope, list, tidy};
 use crate::transforms::{TransformKind, Use};
 
@@ -211,7 +211,7 @@ impl Expansion<'_> {
             self.found.push(Diagnostic::error(Code::Cycle, message, at));
             return false;
         }
-        let read = match std::fs::read_to_string(&path) {
+        let read = match read_text(&path) {
             Ok(read) => read,
             Err(error) => {
                 let message = format!("`{}` cannot be read: {error}", path.display());

@@ -18,7 +18,7 @@ use crate::context::{add_schema, reference};
 use crate::error::{Error, Result};
 use crate::sinks::Target;
 use crate::sources::{self, OnBadRow, Source as _, SourceKind};
-use crate::spec::{Diagnostic, tidy};
+use crate::spec::Diagnostic;
 use crate::state;
 use crate::table::{NULL_PARTITION, infer_csv};
 
@@ -53,8 +53,7 @@ pub struct Outputs {
 pub fn outputs(text: &str, path: &Path, options: &Options) -> (Option<Outputs>, Vec<Diagnostic>) {
     let (file, mut found) = file::parse(text);
     let Some(file) = file.filter(|file| file.fragment.is_none()) else { return (None, found) };
-    let folder = tidy(path.parent().unwrap_or(Path::new("")));
-    let scope = check::scope(&file, options, folder, &mut found);
+    let scope = check::scope(&file, options, path, &mut found);
     let mut sinks = Vec::new();
     for node in &file.sinks {
         if let Some(sink) = outlet::build_sink(node, &scope, options, &mut found) {

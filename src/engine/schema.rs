@@ -75,6 +75,9 @@ struct PipelineKeys {
     description: String,
     /// The state file; `pipeline.db` beside the pipeline file otherwise.
     state: Text,
+    /// Whether it may write outside of its project: the nearest folder around it with `.pipeline`
+    /// or `.git`, or its own.
+    allow_outside: bool,
     /// Its variables, given by `--var` or by default.
     vars: LocatedMap<VarDecl>,
     /// What it shares with other pipelines.

@@ -46,7 +46,7 @@ impl BuildSink for Csv {
             disposition.refuse(context, "csv", "`replace`");
         }
         disposition.refuse_keys(context);
-        let file = context.path(&self.path)?;
+        let file = context.output(&self.path)?;
         Some(Arc::new(CsvSink { target: Target::Csv { file }, is_raw: self.raw }))
     }
 }

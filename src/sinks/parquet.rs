@@ -63,7 +63,7 @@ impl BuildSink for Parquet {
             _ => disposition.refuse(context, "parquet", "`replace` and `append`"),
         }
         disposition.refuse_keys(context);
-        let folder = context.path(&self.path)?;
+        let folder = context.output(&self.path)?;
         if folder.file_name().is_none() {
             let message = format!("`{}` cannot be a folder of Parquet files", folder.display());
             context.found.push(Diagnostic::error(Code::BadValue, message, self.path.at()));

@@ -66,7 +66,7 @@ impl BuildSink for Sqlite {
         }
         let write = disposition.table_write(context);
         let database = match &self.path {
-            Some(path) => Some(context.path(path)?),
+            Some(path) => Some(context.output(path)?),
             None => None,
         };
         Some(Arc::new(SqliteSink {

@@ -96,6 +96,9 @@ impl BuildSource for CompaniesHouseBulk {
         contract: &Contract,
         context: &mut BuildContext<'_>,
     ) -> Option<Arc<dyn Source>> {
+        if let Some(folder) = &self.download_to {
+            context.output(folder)?;
+        }
         let given = self.given_date(context);
         let parts = find_parts(&self.file, is_elsewhere, &input::is_table, context);
         let day = |part: &Part| given.or_else(|| date_in_name(part));

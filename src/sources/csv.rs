@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::contract::Contract;
 use super::layout::{Layout, find_parts};
 use super::{BuildSource, Source, input};
-use crate::context::{BuildContext, FetchContext};
+use crate::context::{BuildContext, FetchContext, read_text};
 use crate::error::{Error, Result};
 use crate::fetch::{Kept, is_address};
 use crate::spec::{Code, Diagnostic, Located, Scope, Text};
@@ -79,6 +79,9 @@ impl BuildSource for Csv {
         contract: &Contract,
         context: &mut BuildContext<'_>,
     ) -> Option<Arc<dyn Source>> {
+        if let Some(folder) = &self.download_to {
+            context.output(folder)?;
+        }
         let dialect = self.dialect(context);
         let schema = match &self.schema {
             Some(schema) => Some(load_schema(schema, context)?),
@@ -145,7 +148,7 @@ fn load_schema(schema: &Text, context: &mut BuildContext<'_>) -> Option<TableSch
         return Some(schema);
     }
     let path = context.path(schema)?;
-    let loaded = std::fs::read_to_string(&path)
+    let loaded = read_text(&path)
         .map_err(|error| {
             format!("no built-in table schema `{name}`, and no file of that name: {error}")
         })

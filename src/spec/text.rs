@@ -21,6 +21,10 @@ pub struct Scope {
     pub env: BTreeMap<String, String>,
     /// Folder of the pipeline file: relative paths in it start here.
     pub folder: PathBuf,
+    /// The folders below which a pipeline may write, its project first.
+    pub writable: Vec<PathBuf>,
+    /// Whether it may write anywhere.
+    pub may_write_anywhere: bool,
 }
 
 /// Text that may hold references to variables and the environment.
@@ -93,6 +97,9 @@ pub fn tidy(path: &Path) -> PathBuf {
     tidied
 }
 
+/// The longest text that references may make, in bytes.
+const MOST: usize = 64 << 10;
+
 fn fill(
     text: &Located<String>,
     scope: &Scope,
@@ -117,6 +124,11 @@ fn fill(
         match look_up(name, scope, secrets, text.at)? {
             Some(value) => filled.push_str(&value),
             None => return Ok(None),
+        }
+        // Values may hold values: forty doublings would fill any memory.
+        if filled.len() > MOST {
+            let message = format!("its references fill it with more than {MOST} bytes");
+            return Err(Diagnostic::error(Code::BadValue, message, text.at));
         }
     }
     filled.push_str(rest);
@@ -178,6 +190,7 @@ mod tests {
             ]),
             env: BTreeMap::from([("KEY".into(), "s3cret".into())]),
             folder: PathBuf::from("/work/pipelines"),
+            ..Scope::default()
         }
     }
 

@@ -34,7 +34,7 @@ impl Transform for SqlQuery {
                 Diagnostic::error(code, error.strip_backtrace(), self.0.at)
             })?;
         let located = |name: &String| {
-            let at = sql.find(name, &self.0).unwrap_or(self.0.at);
+            let at = sql.find(name, &self.0);
             Located::new(name.clone(), at)
         };
         let tables: Vec<String> = tables.iter().map(ToString::to_string).collect();
