@@ -164,10 +164,6 @@ fn damaged_files_never_make_a_check_panic() {
         let check = || runtime.block_on(pipeline::engine::check(&text, &path, options(&folder)));
         let checked = catch_unwind(AssertUnwindSafe(check));
         let Ok((checked, found)) = checked else { panic!("seed {seed}, file {n_files}:\n{text}") };
-        assert!(
-            checked.is_some() || !found.is_empty(),
-            "seed {seed}, file {n_files}: no reason\n{text}"
-        );
         for fault in &found {
             assert!(
                 !fault.message.is_empty() && !fault.message.contains('\n'),

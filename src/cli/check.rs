@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Surroundings, output};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::spec::Severity;
 
 /// Find every mistake in pipeline files, without running them.
@@ -45,6 +45,9 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
         surroundings.show(&loaded, true);
         let is_wrong = |severity| arguments.strict || severity == Severity::Error;
         is_fine &= !loaded.found.iter().any(|fault| is_wrong(fault.severity));
+    }
+    if n_files == 0 {
+        return Err(Error::user("there are no pipeline files (`*.yaml`) there"));
     }
     if is_fine && !surroundings.is_quiet {
         output::say(&format!("{n_files} file{} checked", if n_files == 1 { "" } else { "s" }));

@@ -33,7 +33,8 @@ const IGNORED: &str = "\
 
 pub(super) fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
     let name = &arguments.name;
-    if !is_id(name) {
+    let is_reserved = engine::RESERVED_IDS.contains(&name.as_str());
+    if !is_id(name) || is_reserved || ["today", "now", "select", "from"].contains(&name.as_str()) {
         let message = format!("a pipeline cannot be named `{name}`");
         return Err(Error::user(message).because("use lowercase letters, digits and `_`"));
     }

@@ -61,13 +61,21 @@ pub(super) async fn show_download(meter: &Meter, is_quiet: bool) {
     let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
     let template = "  downloading  {bar:24}  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
     let style = ProgressStyle::with_template(template);
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let waiting = ProgressStyle::with_template("  {spinner}  asking for the file  {elapsed}");
+    let waiting = waiting.unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bar = all.add(ProgressBar::new(0));
-    let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let cleared = Cleared(all);
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     loop {
         ticks.tick().await;
         let (bytes, size) = meter.now();
+        if bytes == 0 {
+            bar.set_style(waiting.clone());
+            bar.tick();
+            continue;
+        }
+        bar.set_style(style.clone());
         bar.set_length(size.max(bytes));
         bar.set_position(bytes);
         let _ = &cleared;

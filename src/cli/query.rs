@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
 
 use super::{Loaded, Surroundings, output};
-use crate::engine;
+use crate::engine::{self, Outputs};
 use crate::error::{Error, Result};
-use crate::spec::{Severity, did_you_mean, list};
+use crate::spec::{Period, Severity, did_you_mean, list};
 
 /// Query with SQL what pipelines have written.
 ///
@@ -33,12 +34,47 @@ pub(super) struct Arguments {
     /// The value of a variable, as `name=value`.
     #[arg(long = "var", value_name = "NAME=VALUE")]
     vars: Vec<String>,
+    /// Whose SQL it is: DataFusion's, or DuckDB's in builds that have it.
+    #[arg(long, value_enum, default_value = "datafusion")]
+    engine: Engine,
+    /// The most rows to show.
+    #[arg(long, value_name = "ROWS")]
+    rows: Option<usize>,
+    /// The longest time to wait for the answer, as `30s`.
+    #[arg(long, value_name = "PERIOD", value_parser = Period::parse)]
+    timeout: Option<Period>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    Datafusion,
+    Duckdb,
 }
 
 pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
+    let longest = arguments.timeout.map_or(Duration::MAX, Period::duration);
+    let asked = tokio::time::timeout(longest, ask(arguments, surroundings)).await;
+    asked.unwrap_or_else(|_| Err(Error::run("no answer within `--timeout`")))
+}
+
+async fn ask(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
+    if arguments.engine == Engine::Duckdb {
+        let pipelines = pipelines(arguments.files, &arguments.vars, surroundings)?;
+        let Some(pipelines) = pipelines else { return Ok(ExitCode::from(2)) };
+        let (schema, rows) = engine::query_duckdb(&pipelines, &arguments.sql).await?;
+        let mut out = output::RowsOut::new(surroundings.format, schema);
+        for batch in rows {
+            if !out.write(batch)? {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        out.finish()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let tables = open(arguments.files, &arguments.vars, surroundings).await?;
     let Some((session, tables)) = tables else { return Ok(ExitCode::from(2)) };
-    answer(&session, &tables, &arguments.sql, surroundings).await?;
+    let rows = arguments.rows;
+    answer_with(&session, &tables, &arguments.sql, rows, surroundings).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -50,6 +86,18 @@ pub(super) async fn open(
     vars: &[String],
     surroundings: &Surroundings,
 ) -> Result<Option<(SessionContext, Vec<String>)>> {
+    match pipelines(files, vars, surroundings)? {
+        Some(pipelines) => Ok(Some(engine::open_tables(&pipelines).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Finds where pipelines write.
+fn pipelines(
+    files: Vec<PathBuf>,
+    vars: &[String],
+    surroundings: &Surroundings,
+) -> Result<Option<Vec<Outputs>>> {
     let are_named = !files.is_empty();
     let files = match are_named {
         true => files,
@@ -75,7 +123,7 @@ pub(super) async fn open(
         }
         pipelines.extend(outputs);
     }
-    Ok(Some(engine::open_tables(&pipelines).await?))
+    Ok(Some(pipelines))
 }
 
 /// Says why a query cannot be answered, and what could have been meant.
@@ -99,7 +147,11 @@ fn refusal(error: &str, tables: &[String]) -> Error {
     };
     match unknown {
         Some(name) => Error::user(format!("no table `{name}`; {advice}")),
-        None => Error::user(format!("{error}\n  {advice}")),
+        None => {
+            let error = error.trim_start_matches("SQL error: ");
+            let inner = error.strip_prefix("ParserError(\"").and_then(|e| e.strip_suffix("\")"));
+            Error::user(inner.unwrap_or(error).replace("Schema error: ", ""))
+        }
     }
 }
 
@@ -110,13 +162,23 @@ pub(super) async fn answer(
     sql: &str,
     surroundings: &Surroundings,
 ) -> Result<()> {
+    answer_with(session, tables, sql, None, surroundings).await
+}
+
+async fn answer_with(
+    session: &SessionContext,
+    tables: &[String],
+    sql: &str,
+    most: Option<usize>,
+    surroundings: &Surroundings,
+) -> Result<()> {
     let read_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let rows = session
         .sql_with_options(sql, read_only)
         .await
         .map_err(|error| refusal(&error.strip_backtrace(), tables))?;
-    let mut rows = rows.execute_stream().await?;
+    let mut rows = rows.limit(0, most)?.execute_stream().await?;
     let mut out = output::RowsOut::new(surroundings.format, rows.schema());
     while let Some(batch) = rows.next().await {
         if !out.write(batch?)? {

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use datafusion::arrow::array::AsArray as _;
+use datafusion::prelude::SessionContext;
 
 use super::{Surroundings, output, query};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Show what ran, the latest first, or what the nodes of one run did.
 ///
@@ -39,17 +41,37 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     }
     let sql = match arguments.run {
         None => format!(
-            "select run_id, pipeline, status, started_at, ended_at, error
+            "select run_id, pipeline, status, date_trunc('second', cast(started_at as timestamp)) as started_at,
+                    round(date_part('epoch', cast(ended_at as timestamp) - cast(started_at as timestamp)), 1) as seconds,
+                    vars, error
              from engine.runs order by run_id desc limit {}",
             arguments.most
         ),
-        Some(run) => format!(
-            "select node, family, kind, rows_out, rejected, new, changed, same, older, gone,
-                    seconds, reasons, ports
-             from engine.node_runs where starts_with(run_id, '{}')",
-            run.replace('\'', "''")
-        ),
+        Some(run) => {
+            let run = known(&session, &run).await?;
+            format!(
+                "select node, family, kind, rows_out, rejected, new, changed, same, older, gone,
+                        seconds, reasons, ports
+                 from engine.node_runs where run_id = '{run}'"
+            )
+        }
     };
     query::answer(&session, &tables, &sql, surroundings).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the id of the one run that begins so.
+async fn known(session: &SessionContext, begins: &str) -> Result<String> {
+    let sql = format!(
+        "select run_id from engine.runs where starts_with(run_id, '{}')",
+        begins.replace('\'', "''")
+    );
+    let rows = session.sql(&sql).await?.collect().await?;
+    let ids = rows.iter().flat_map(|batch| batch.column(0).as_string_view_opt());
+    let ids: Vec<&str> = ids.flatten().flatten().collect();
+    match ids.as_slice() {
+        [one] => Ok((*one).to_owned()),
+        [] => Err(Error::user(format!("no run begins with `{begins}`"))),
+        many => Err(Error::user(format!("{} runs begin with `{begins}`: give more", many.len()))),
+    }
 }

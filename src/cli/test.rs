@@ -60,6 +60,13 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
         suites.push((name, tests));
     }
     output::print(&format!("{n_passed} passed, {n_failed} failed\n"));
+    if n_passed + n_failed == 0 && is_fine {
+        let message = match arguments.wanted.as_str() {
+            "" => "the files have no tests".to_owned(),
+            wanted => format!("no test has `{wanted}` in its name"),
+        };
+        return Err(Error::user(message));
+    }
     if let Some(path) = arguments.junit {
         std::fs::write(&path, junit(&suites)).map_err(|e| Error::io(&path, e))?;
     }

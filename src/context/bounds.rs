@@ -41,7 +41,7 @@ pub fn check_inside(path: &Path, text: &Text, scope: &Scope) -> Result<(), Diagn
         let project = scope.writable.first().map(|folder| folder.display().to_string());
         let project = project.unwrap_or_default();
         fault(format!("`{}` {what} outside of the project `{project}`", path.display()))
-            .help("write below it, name the folder by `--var`, or say `allow_outside: true`")
+            .help("write below it, or say `allow_outside: true` at the top of the file; a folder that `--var` gives to a variable of type `path` is fine too")
     };
     if !scope.writable.iter().any(|folder| path.starts_with(folder)) {
         return Err(outside(path, "is"));

@@ -391,7 +391,7 @@ impl Sql {
         });
         match more.unwrap_or_default().as_slice() {
             [] => fault,
-            more => fault.help(more.join("; ")),
+            more => fault.help(plain_words(&more.join("; "))),
         }
     }
 

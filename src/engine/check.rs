@@ -188,7 +188,9 @@ fn check_name(file: &File, found: &mut Vec<Diagnostic>) {
     }
 }
 
-const RESERVED_IDS: &[&str] = &["engine", "public", "information_schema", "datafusion", "calls"];
+/// Ids that are the engine's own.
+pub const RESERVED_IDS: &[&str] =
+    &["engine", "public", "information_schema", "datafusion", "calls"];
 
 pub(super) fn check_ids(file: &File, found: &mut Vec<Diagnostic>) {
     let mut seen: BTreeMap<&str, Mark> = BTreeMap::new();
@@ -239,7 +241,7 @@ pub(super) fn scope(
                     scope.writable.push(tidy(&path));
                     Some(Value::String(path.to_string_lossy().into_owned()))
                 }
-                _ => read_value(kind, text, decl.kind.at, "--var", found),
+                _ => read_value(kind, text, decl.kind.at, &format!("--var {}", name.value), found),
             },
             (None, Some(default)) => match default.resolve(&scope) {
                 Ok(Some(text)) => read_value(kind, &text, default.at(), "default", found),
@@ -387,15 +389,21 @@ fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> (Edges, Origins
 
 /// Looks up the names that tests use.
 fn check_tests(file: &File, found: &mut Vec<Diagnostic>) {
-    let sources: Vec<&str> = file.sources.iter().map(|node| node.id.as_str()).collect();
+    // What is wrong with a node that is left out was said of the node.
+    let sources = file.sources.iter().map(|node| node.id.as_str());
+    let sources: Vec<&str> = sources.chain(file.broken.iter().map(String::as_str)).collect();
     let routed = ports(file);
     let whole = file.ids().filter(|id| !routed.contains_key(id.as_str()));
     let mut all: Vec<String> = whole.map(|id| id.value.clone()).collect();
     all.extend(file.with_rejects().map(|id| format!("{id}.rejected")));
     all.extend(routed.values().flatten().cloned());
-    // What is wrong with a node that is left out was said of the node.
-    all.extend(file.broken.iter().cloned());
+    all.extend(file.broken.iter().flat_map(|id| [id.clone(), format!("{id}.rejected")]));
+    let mut names = BTreeSet::new();
     for case in &file.tests {
+        if !names.insert(case.name.as_str()) {
+            let message = format!("two tests are named `{}`", case.name.value);
+            found.push(Diagnostic::error(Code::Id, message, case.name.at));
+        }
         found.extend(check_case(case, &sources, &all));
     }
 }
@@ -403,9 +411,16 @@ fn check_tests(file: &File, found: &mut Vec<Diagnostic>) {
 /// Looks through what is written for a service that runs pipelines by themselves.
 fn check_service(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) {
     found.extend(file.resources.check());
+    let idle = |what: &str, at: Mark| {
+        let message = format!("{what} is checked, and nothing runs it yet");
+        Diagnostic::warning(Code::Reserved, message, at)
+    };
     if let Some(schedule) = &file.schedule {
         found.extend(schedule.check(schedule.at));
+        let fault = idle("the schedule", schedule.at);
+        found.push(fault.help("let cron or systemd call `pipeline run`"));
     }
+    found.extend(file.alerts.first().map(|alert| idle("the alert", alert.name.at)));
     for alert in &file.alerts {
         found.extend(alert.check());
         found.extend(sql.parse_query(&alert.when).err());

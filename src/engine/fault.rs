@@ -61,7 +61,8 @@ pub(super) fn is_word(key: &str) -> bool {
 
 /// Says what the parser says, in the words of a pipeline file.
 fn message(error: &YamlError) -> String {
-    const WORDS: [(&str, &str); 9] = [
+    const WORDS: [(&str, &str); 10] = [
+        ("expected sequence start", "a list is expected here: `[a, b]`"),
         ("cannot deserialize null into string", "a text is missing here"),
         ("budget breached: Documents", "a file holds one document: there is a second `---`"),
         ("budget breached", "the file is too large, or nested too deeply"),

@@ -202,7 +202,7 @@ const NODE_RESERVED: &[&str] = &[
 /// Reads a pipeline file and finds all mistakes of form. The file is what is left without them;
 /// `None` when too little is left to look for other mistakes.
 pub(super) fn parse(text: &str) -> (Option<File>, Vec<Diagnostic>) {
-    const MOST_ROUNDS: usize = 100;
+    const MOST_ROUNDS: usize = 50;
     let mut found: Vec<Diagnostic> = Vec::new();
     let mut skip: BTreeSet<Path> = BTreeSet::new();
     for _ in 0..MOST_ROUNDS {
@@ -248,6 +248,10 @@ fn budget() -> serde_saphyr::Budget {
     budget.max_depth = 32;
     budget.max_nodes = 20_000;
     budget.max_aliases = 100;
+    budget.max_anchors = 100;
+    budget.max_merge_keys = 100;
+    budget.max_recorded_anchor_events = 20_000;
+    budget.max_recorded_anchor_bytes = 1 << 20;
     budget.max_documents = 1;
     budget.max_total_scalar_bytes = 1 << 20;
     budget

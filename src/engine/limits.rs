@@ -16,6 +16,17 @@ pub(super) fn check_limits(plan: &Plan) -> Result<()> {
     for node in &plan.nodes {
         let rejected = node.tally.rejected.load(Ordering::Relaxed);
         let all = rejected + node.tally.accepted.load(Ordering::Relaxed);
+        let is_all = rejected > 0 && rejected == all && node.at_most.is_none();
+        if node.source.is_some() && is_all {
+            let why = node.tally.reasons().first().map(|(reason, _)| reason.clone());
+            let message = format!(
+                "all {} rows are bad ({}); nothing was published (`at_most: 100%` in the contract if \
+                 that is right)",
+                grouped(rejected),
+                why.unwrap_or_default()
+            );
+            return Err(Error::run(message).in_node(&node.id));
+        }
         if let Some(limit) = node.at_most.filter(|limit| limit.is_exceeded(rejected, all)) {
             return Err(too_many(&node.id, "rows are bad", rejected, all, limit));
         }

@@ -21,12 +21,12 @@ mod run;
 mod schema;
 mod testing;
 
-pub use check::{Checked, Options, Preview, check};
+pub use check::{Checked, Options, Preview, RESERVED_IDS, check};
 pub use drawing::{Drawing, GraphNode, draw};
 pub use fetch::{Fetched, fetch};
 pub use file::File;
 pub use plan::{Explained, explain};
-pub use project::{Outputs, open_tables, outputs, pipelines_in};
+pub use project::{Outputs, open_tables, outputs, pipelines_in, query_duckdb};
 pub use report::{NodeReport, Report};
 pub use run::{Progress, Run, SourceProgress};
 pub use schema::{Component, Field, components, schema};

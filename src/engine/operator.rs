@@ -364,10 +364,29 @@ impl Accept {
             if self.on_bad_row == OnBadRow::Stop {
                 return Err(first_bad_row(&rejected));
             }
-            self.tally.reject(rejected, [])?;
+            let reasons = reasons(&rejected);
+            self.tally.reject(rejected, reasons)?;
         }
         Ok(batch.rows)
     }
+}
+
+/// Counts rejected rows by what is wrong with them: the column, or the form of the row, without
+/// the values.
+fn reasons(rejected: &RecordBatch) -> Vec<(String, u64)> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let texts = rejected.column_by_name(REASON).and_then(|column| column.as_string_view_opt());
+    for text in texts.into_iter().flatten().flatten() {
+        let what = match text.split_once(": ") {
+            Some((column, what)) if what.starts_with('`') => {
+                format!("{column}{}", what.rsplit('`').next().unwrap_or_default())
+            }
+            Some((column, what)) => format!("{column}: {what}"),
+            None => text.to_owned(),
+        };
+        *counts.entry(what).or_default() += 1;
+    }
+    counts.into_iter().collect()
 }
 
 fn first_bad_row(rejected: &RecordBatch) -> Error {

@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::dataframe::DataFrame;
-use datafusion::datasource::TableProvider;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::dataframe::{DataFrame, DataFrameWriteOptions};
+use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::{ident, lit};
 use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionContext};
+use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::dialect::DuckDbDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 
 use super::check::{self, Options};
 use super::file::Node;
@@ -16,6 +20,7 @@ use super::operator::{Rows, Table};
 use super::{file, outlet, plan};
 use crate::context::{add_schema, reference};
 use crate::error::{Error, Result};
+use crate::publish::{duckdb, quote};
 use crate::sinks::Target;
 use crate::sources::{self, OnBadRow, Source as _, SourceKind};
 use crate::spec::Diagnostic;
@@ -129,8 +134,85 @@ pub(super) async fn open_sink(
             let database = database.as_deref().unwrap_or(state);
             if database.is_file() { table_of(database, table) } else { Ok(None) }
         }
+        Target::Duckdb { database, table }
+            if database.is_file() && duckdb::has_table(database, table)? =>
+        {
+            let tables = [(table.clone(), format!("db.{}", quote(table)))];
+            let sql = format!("SELECT * FROM {}", quote(table));
+            let (schema, rows) = copied(session, |into| {
+                duckdb::copy(&sql, &[("db".into(), database)], &tables, into)
+            })
+            .await?;
+            Ok(Some(Arc::new(MemTable::try_new(schema, vec![rows])?)))
+        }
         _ => Ok(None),
     }
+}
+
+/// Reads what something wrote as Parquet, into memory: DuckDB has another version of Arrow.
+async fn copied(
+    session: &SessionContext,
+    write: impl FnOnce(&Path) -> Result<()>,
+) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let name = format!("pipeline-query-{}.parquet", uuid::Uuid::now_v7().simple());
+    let path = std::env::temp_dir().join(name);
+    let read = async {
+        write(&path)?;
+        let (name, options) = (path.to_string_lossy(), ParquetReadOptions::default());
+        let rows = session.read_parquet(&*name, options).await?;
+        let schema = Arc::clone(rows.schema().inner());
+        Ok((schema, rows.collect().await?))
+    };
+    let read = read.await;
+    // A temporary file: what cannot be removed now is removed by the system.
+    let _ = std::fs::remove_file(&path);
+    read
+}
+
+/// Asks DuckDB a query over what the sinks of pipelines wrote, by their names. What is no DuckDB
+/// table and no Parquet is handed over as Parquet.
+pub async fn query_duckdb(
+    pipelines: &[Outputs],
+    sql: &str,
+) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let statements = Parser::parse_sql(&DuckDbDialect {}, sql)
+        .map_err(|error| Error::user(error.to_string()))?;
+    if !matches!(statements.as_slice(), [Statement::Query(_)]) {
+        return Err(Error::user("`query` only reads: one SELECT, WITH or VALUES"));
+    }
+    let (session, names) = open_tables(pipelines).await?;
+    let mut databases: Vec<(String, &Path)> = Vec::new();
+    let mut tables: Vec<(String, String)> = Vec::new();
+    let folder = std::env::temp_dir().join(format!("pipeline-query-{}", uuid::Uuid::now_v7()));
+    std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+    let sinks = || pipelines.iter().flat_map(|p| &p.sinks);
+    let asked = async {
+        for name in names.iter().filter(|name| sql.contains(name.as_str())) {
+            let target = sinks().find(|(id, _)| id == name).map(|(_, target)| target);
+            if let Some(Target::Duckdb { database, table }) = target {
+                let attached = databases.iter().find(|(_, path)| path == database);
+                let attached = match attached.map(|(name, _)| name.clone()) {
+                    Some(name) => name,
+                    None => {
+                        let name = format!("db{}", databases.len());
+                        databases.push((name.clone(), database));
+                        name
+                    }
+                };
+                tables.push((name.clone(), format!("{attached}.{}", quote(table))));
+                continue;
+            }
+            let file = folder.join(format!("{}.parquet", tables.len()));
+            let rows = session.table(reference(name)).await?;
+            let options = DataFrameWriteOptions::new().with_single_file_output(true);
+            rows.write_parquet(&file.to_string_lossy(), options, None).await?;
+            tables.push((name.clone(), format!("read_parquet({})", duckdb::literal(&file))));
+        }
+        copied(&session, |into| duckdb::copy(sql, &databases, &tables, into)).await
+    };
+    let asked = asked.await;
+    let _ = std::fs::remove_dir_all(&folder);
+    asked
 }
 
 /// Turns the folder name that stands for null back into null.

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::publish::{make_folder, sync_file, sync_folder};
 
 /// How often in a row a server may send nothing new before it is given up.
-const ATTEMPTS: u32 = 6;
+const ATTEMPTS: u32 = 4;
 
 /// The longest wait that a server may ask for before the user is told instead.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);

@@ -2,6 +2,7 @@
 //!
 //! A sink only stages. The engine commits, then publishes; after a crash it publishes again.
 
+pub mod duckdb;
 mod files;
 mod table;
 
@@ -72,6 +73,8 @@ pub enum Publish {
     },
     /// Rows are merged into a table of a SQLite database.
     MergeTable(Box<TableMerge>),
+    /// Rows, staged as Parquet, are merged into a table of a DuckDB database.
+    MergeDuckdb(Box<TableMerge>),
 }
 
 impl Publish {
@@ -97,6 +100,7 @@ impl Publish {
                 durable(&connection)?;
                 return merge.merge_alone(&mut connection).map(Some);
             }
+            Self::MergeDuckdb(merge) => return duckdb::merge(merge).map(Some),
         }
         Ok(None)
     }

@@ -4,6 +4,7 @@
 //! To add one: a file here, a line in [`SinkKind`], a line in the changelog.
 
 mod csv;
+mod duckdb;
 mod parquet;
 mod sqlite;
 
@@ -25,6 +26,7 @@ use crate::publish::{Missing, Staged, TableWrite, hex};
 use crate::spec::{Code, Diagnostic, Located, kinds};
 
 pub use csv::Csv;
+pub use duckdb::Duckdb;
 pub use parquet::Parquet;
 pub use sqlite::Sqlite;
 
@@ -37,8 +39,10 @@ kinds! {
         "csv" => Csv,
         /// A table of a SQLite database.
         "sqlite" => Sqlite,
+        /// A table of a DuckDB database.
+        "duckdb" => Duckdb,
     }
-    reserved: ["duckdb", "gohighlevel", "slack", "email", "webhook"]
+    reserved: ["gohighlevel", "slack", "email", "webhook"]
 }
 
 /// What a sink does with its rows: the keys that stand beside its kind.
@@ -132,6 +136,13 @@ pub enum Target {
         /// The table.
         table: String,
     },
+    /// A table of a DuckDB database.
+    Duckdb {
+        /// The database.
+        database: PathBuf,
+        /// The table.
+        table: String,
+    },
 }
 
 impl Target {
@@ -150,7 +161,8 @@ impl Target {
             }
             (Self::Parquet { folder, .. }, file) | (file, Self::Parquet { folder, .. }) => {
                 // A parquet sink owns its folder; its own hidden folder of what is staged is beside.
-                file.folder(state).starts_with(folder)
+                let is_there = matches!(file, Self::Csv { file } if file == folder);
+                is_there || file.folder(state).starts_with(folder)
             }
             (one, other) => one == other,
         }
@@ -162,6 +174,7 @@ impl Target {
             Self::Parquet { folder, .. } => folder,
             Self::Csv { file } => file,
             Self::Table { database, .. } => database.as_deref().unwrap_or(state),
+            Self::Duckdb { database, .. } => database,
         };
         path.parent().unwrap_or(Path::new("/")).to_owned()
     }
@@ -176,6 +189,9 @@ impl fmt::Display for Target {
                 write!(f, "{}, table {table}", path.display())
             }
             Self::Table { database: None, table } => write!(f, "state file, table {table}"),
+            Self::Duckdb { database, table } => {
+                write!(f, "{}, table {table}", database.display())
+            }
         }
     }
 }
@@ -197,6 +213,20 @@ impl Disposition {
             let message = format!("`{word}` only goes with `write: upsert` or `history`");
             context.found.push(Diagnostic::error(Code::Write, message, at));
         }
+    }
+
+    /// Returns the column that notes changes; notes a sink that does not tell what changed.
+    fn changed_at(
+        &self,
+        column: Option<&Located<String>>,
+        context: &mut BuildContext<'_>,
+    ) -> Option<String> {
+        let column = column?;
+        if !matches!(self.write.value, Write::Upsert | Write::MarkGone) {
+            let message = "`changed_at` only goes with `write: upsert` or `mark_gone`";
+            context.found.push(Diagnostic::error(Code::Write, message, column.at));
+        }
+        Some(column.value.clone())
     }
 
     /// Returns what a table does with the rows; notes keys that are missing or too much.
@@ -229,6 +259,44 @@ impl Disposition {
         }
         write
     }
+}
+
+/// Refuses rows with columns that a table needs itself.
+fn refuse_own_columns(
+    schema: &SchemaRef,
+    write: TableWrite,
+    missing: Missing,
+    changed_at: Option<&str>,
+) -> Result<()> {
+    let own: &[&str] = match (write, missing) {
+        (TableWrite::History, _) => &["valid_from", "valid_to"],
+        (_, Missing::MarkGone) => &["gone_at"],
+        _ => &[],
+    };
+    let mut own = own.iter().copied().chain(changed_at);
+    match own.find(|name| schema.column_with_name(name).is_some()) {
+        Some(name) => Err(Error::user(format!(
+            "the rows have a column `{name}`, which the table needs itself"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses keys that are null or stand for several rows: a table could keep only one of them, and
+/// which one would be chance.
+fn refuse_keys_of_rows(names: &[String], n_null: u64, n_twice: u64, first: &str) -> Result<()> {
+    let names = names.join(", ");
+    if n_null > 0 {
+        return Err(Error::run(format!(
+            "{n_null} rows have no value in the key ({names}); reject them with `validate`"
+        )));
+    }
+    if n_twice > 0 {
+        return Err(Error::run(format!(
+            "{n_twice} keys ({names}) arrive more than once, such as `{first}`; put a `deduplicate` before the sink"
+        )));
+    }
+    Ok(())
 }
 
 /// Names of the columns of a stream.

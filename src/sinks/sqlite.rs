@@ -49,6 +49,11 @@ pub struct Sqlite {
     pub path: Option<Text>,
     /// The table.
     pub table: Located<String>,
+    /// A column of the table that says when a row was last added, changed, gone or back; for
+    /// `upsert` and `mark_gone`. A pipeline that reads the table with `changed_since` sees what is
+    /// new to it.
+    #[serde(default)]
+    pub changed_at: Option<Located<String>>,
 }
 
 impl BuildSink for Sqlite {
@@ -75,6 +80,7 @@ impl BuildSink for Sqlite {
             key: disposition.key.iter().map(|column| column.value.clone()).collect(),
             newer_by: disposition.newer_by.as_ref().map(|column| column.value.clone()),
             missing: disposition.missing.as_ref().map_or(Missing::Keep, |m| m.value),
+            changed_at: disposition.changed_at(self.changed_at.as_ref(), context),
         }))
     }
 }
@@ -86,6 +92,7 @@ struct SqliteSink {
     key: Vec<String>,
     newer_by: Option<String>,
     missing: Missing,
+    changed_at: Option<String>,
 }
 
 #[async_trait]
@@ -119,15 +126,7 @@ impl SqliteSink {
         let Target::Table { database, table } = &self.target else {
             return Err(Error::internal("a sqlite sink without a table"));
         };
-        let own: &[&str] = match (self.write, self.missing) {
-            (TableWrite::History, _) => &["valid_from", "valid_to"],
-            (_, Missing::MarkGone) => &["gone_at"],
-            _ => &[],
-        };
-        if let Some(name) = own.iter().find(|name| schema.column_with_name(name).is_some()) {
-            let message = format!("the rows have a column `{name}`, which the table needs itself");
-            return Err(Error::user(message));
-        }
+        super::refuse_own_columns(schema, self.write, self.missing, self.changed_at.as_deref())?;
         let database = database.clone().unwrap_or_else(|| context.state.clone());
         check_database(&database)?;
         let column = |field: &Arc<datafusion::arrow::datatypes::Field>| {
@@ -142,6 +141,7 @@ impl SqliteSink {
             key: self.key.clone(),
             newer_by: self.newer_by.clone(),
             missing: self.missing,
+            changed_at: self.changed_at.clone(),
             owner: format!("{}/{}", context.pipeline, context.node),
             run_id: context.run_id.clone(),
             at: context.at.to_string(),
@@ -218,38 +218,27 @@ impl Staging {
         sync_file(&self.path)
     }
 
-    /// Refuses keys that are null or stand for several rows: an upsert could keep only one of
-    /// them, and which one would be chance.
     fn check_keys(&self, names: &[String], key: &[String]) -> Result<()> {
         let is_null: Vec<String> = key.iter().map(|name| format!("{name} IS NULL")).collect();
         let sql = format!("SELECT count(*) FROM staged WHERE {}", is_null.join(" OR "));
         let n_null: u64 = self.connection.query_row(&sql, [], |row| row.get(0))?;
-        let names = names.join(", ");
-        if n_null > 0 {
-            return Err(Error::run(format!(
-                "{n_null} rows have no value in the key ({names}); reject them with `validate`"
-            )));
-        }
-        let list = key.join(", ");
         let sql = format!(
-            "SELECT count(*) OVER (), {} FROM staged GROUP BY {list} HAVING count(*) > 1 LIMIT 1",
-            key.join(" || ', ' || ")
+            "SELECT count(*) OVER (), {} FROM staged GROUP BY {} HAVING count(*) > 1 LIMIT 1",
+            key.join(" || ', ' || "),
+            key.join(", ")
         );
         let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query([])?;
+        let (mut n_twice, mut first) = (0, String::new());
         if let Some(row) = rows.next()? {
-            let n_keys: u64 = row.get(0)?;
-            let first: Value = row.get(1)?;
-            let first = match first {
+            n_twice = row.get(0)?;
+            first = match row.get(1)? {
                 Value::Text(text) => text,
                 Value::Integer(n) => n.to_string(),
                 other => format!("{other:?}"),
             };
-            return Err(Error::run(format!(
-                "{n_keys} keys ({names}) arrive more than once, such as `{first}`; put a `deduplicate` before the sink"
-            )));
         }
-        Ok(())
+        super::refuse_keys_of_rows(names, n_null, n_twice, &first)
     }
 }
 

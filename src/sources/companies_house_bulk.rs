@@ -81,7 +81,13 @@ impl BuildSource for CompaniesHouseBulk {
         };
         for month in &months {
             let address = format!("{base}/{NAME}{month}.zip");
-            if let Some(kept) = context.file(&address, &folder, &input::check_whole).await? {
+            let kept = context.file(&address, &folder, &input::check_whole).await;
+            let kept = kept.map_err(|error| {
+                let message = "the register cannot be downloaded; is there a network? A file that is \
+                               there can be given by its path";
+                Error::new(error.kind(), message).because(error)
+            })?;
+            if let Some(kept) = kept {
                 return Ok(Some(kept));
             }
         }
@@ -145,7 +151,7 @@ async fn candidates(base: &str, context: &FetchContext<'_>) -> [Date; 2] {
     let listed = match context.http.page(&format!("{base}/en_output.html")).await {
         Ok(page) => page.and_then(|page| days_in(&page).into_iter().max()),
         Err(error) => {
-            tracing::warn!(%error, "the list of snapshots cannot be read");
+            tracing::info!(%error, "the list of snapshots cannot be read");
             None
         }
     };

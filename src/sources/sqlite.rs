@@ -23,7 +23,7 @@ use super::{Batch, BatchStream, BuildSource, Source, on_thread};
 use crate::context::{BuildContext, Files, Position, ReadContext};
 use crate::error::{Error, Result};
 use crate::publish::quote;
-use crate::spec::{ChangedSince, Code, Diagnostic, Located, Text, did_you_mean};
+use crate::spec::{ChangedSince, Code, Diagnostic, Located, Period, Text, did_you_mean};
 use crate::state::State;
 use crate::table::{Column, ColumnType, RowBuilder};
 
@@ -34,9 +34,11 @@ const BATCH: usize = 8192;
 /// numbers, everything else is text; `contract.columns` says otherwise. An empty text is null. A
 /// row with a value of another type goes to `.rejected`.
 ///
-/// With `changed_since` a run reads the rows whose column is not less than the greatest value that
-/// the last run saw, less `lag`, and those without a value: nothing is left out, and rows at the
-/// position come twice. Moments must be written alike and in UTC, as our sinks do.
+/// With `changed_since` a run reads the rows whose column is greater than the greatest value that
+/// the last run saw, and those without a value. With a `lag` it begins so much earlier, and rows
+/// come twice: for columns whose values are not in the order in which rows are written. Moments
+/// must be written alike and in UTC, as our sinks do. A table that a sink of ours writes with
+/// `changed_at` has such a column.
 ///
 /// ```yaml
 /// sources:
@@ -209,15 +211,17 @@ impl Table {
     }
 }
 
-/// Returns the condition of the rows that may have changed since a position, and its one
-/// parameter. Texts are compared from the second of the moment, or the day, at which to begin.
+/// Returns the condition of the rows that changed since a position, and its one parameter.
+/// Without a lag they are what is greater; with one, texts are compared from the second of the
+/// moment, or the day, at which to begin.
 fn changed(since: &ChangedSince, position: &str) -> (String, String) {
     let column = quote(&since.column);
+    let sign = if since.lag.is_some() { ">=" } else { ">" };
     let sql = format!(
-        "({column} IS NULL OR CASE typeof({column}) WHEN 'text' THEN {column} >= ?1 \
-         ELSE {column} >= CAST(?1 AS NUMERIC) END)"
+        "({column} IS NULL OR CASE typeof({column}) WHEN 'text' THEN {column} {sign} ?1 \
+         ELSE {column} {sign} CAST(?1 AS NUMERIC) END)"
     );
-    let lag = since.lag.map(|lag| lag.duration()).unwrap_or_default();
+    let Some(lag) = since.lag.map(Period::duration) else { return (sql, position.to_owned()) };
     let start = match (position.parse::<Timestamp>(), position.parse::<Date>()) {
         (Ok(moment), _) => {
             let start = moment.checked_sub(lag).unwrap_or(moment);
@@ -332,7 +336,6 @@ impl<'a> Rows<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Period;
 
     #[test]
     fn a_position_moves_back_by_the_lag() {
@@ -342,7 +345,7 @@ mod tests {
             changed(&ChangedSince { column, lag }, position).1
         };
         assert_eq!(at(Some("5m"), "2026-11-02T08:00:00.25Z"), "2026-11-02T07:55:00");
-        assert_eq!(at(None, "2026-11-02T08:00:00Z"), "2026-11-02T08:00:00");
+        assert_eq!(at(None, "2026-11-02T08:00:00Z"), "2026-11-02T08:00:00Z");
         assert_eq!(at(Some("1d"), "2026-11-02"), "2026-11-01");
         assert_eq!(at(Some("1d"), "17"), "17");
     }

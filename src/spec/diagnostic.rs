@@ -107,7 +107,7 @@ impl Diagnostic {
         Self {
             severity: Severity::Error,
             code,
-            message: message.into(),
+            message: one_line(&message.into()),
             at,
             label: None,
             help: None,
@@ -145,6 +145,7 @@ impl Diagnostic {
     ) -> Self {
         match did_you_mean(word, known.clone()) {
             Some(near) => self.label(format!("did you mean `{near}`?")),
+            None if known.clone().into_iter().next().is_none() => self,
             None => self.help(format!("{what} are {}", list(known))),
         }
     }
@@ -164,6 +165,18 @@ impl Diagnostic {
     }
 }
 
+/// Keeps a message on one line: what it quotes from a file may hold line ends, control characters
+/// that a terminal would obey, or a megabyte.
+fn one_line(message: &str) -> String {
+    const MOST: usize = 400;
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let mut line: String = message.chars().map(plain).take(MOST).collect();
+    if line.len() < message.len() && message.chars().nth(MOST).is_some() {
+        line.push('…');
+    }
+    line
+}
+
 /// How diagnostics are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -174,6 +187,9 @@ pub enum Format {
     /// An array of objects `{severity, code, message, file, line, column, label, help, docs}`.
     Json,
 }
+
+/// As many diagnostics as a person reads before mending the first; JSON has all of them.
+const MOST_SHOWN: usize = 50;
 
 /// Writes the diagnostics of one file, in the order of their places, and a closing count.
 pub fn render(diagnostics: &[Diagnostic], file: &str, text: &str, format: Format) -> String {
@@ -189,10 +205,13 @@ pub fn render(diagnostics: &[Diagnostic], file: &str, text: &str, format: Format
         _ => Renderer::plain(),
     };
     let mut out = String::new();
-    for diagnostic in sorted {
+    for diagnostic in sorted.iter().take(MOST_SHOWN) {
         let (file, text) = place_of(diagnostic, file, text);
         out.push_str(&renderer.render(&[group(diagnostic, file, text)]));
         out.push_str("\n\n");
+    }
+    if sorted.len() > MOST_SHOWN {
+        out.push_str(&format!("the first {MOST_SHOWN} are shown; "));
     }
     out.push_str(&count(diagnostics, file));
     out
@@ -284,6 +303,12 @@ mod tests {
 
         1 error in x.yaml
         ");
+    }
+
+    #[test]
+    fn keeps_a_message_on_one_line() {
+        assert_eq!(one_line("a\nb\u{1b}[31m é"), "a b [31m é");
+        assert_eq!(one_line(&"é".repeat(500)).chars().count(), 401);
     }
 
     #[test]

@@ -64,6 +64,11 @@ impl Text {
         if text.is_empty() {
             return Err(Diagnostic::error(Code::BadValue, "the path is empty", self.at()));
         }
+        if text == "~" || text.starts_with("~/") {
+            let fault =
+                Diagnostic::error(Code::BadValue, "`~` stands for no folder here", self.at());
+            return Err(fault.help("write the folder out, or `${env:HOME}/…`"));
+        }
         Ok(Some(tidy(&scope.folder.join(text))))
     }
 }

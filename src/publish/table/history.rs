@@ -4,8 +4,7 @@
 //! that took its place, or until it was seen to be gone. The open row of a key is the one without
 //! `valid_to`.
 
-use rusqlite::{Transaction, params};
-
+use super::merge::{Database, numbers, text};
 use super::{Merged, Missing, TableMerge, quote};
 use crate::error::Result;
 
@@ -17,14 +16,17 @@ pub(super) const VALID_TO: &str = "valid_to";
 
 impl TableMerge {
     /// Merges rows into a history.
-    pub(super) fn history(&self, tx: &Transaction<'_>, from: &str) -> Result<Merged> {
+    pub(super) fn history(&self, tx: &dyn Database, from: &str) -> Result<Merged> {
         let table = format!("main.{}", quote(&self.table));
         let join = format!("{} AND t.{VALID_TO} IS NULL", self.join());
         let (newer, differs) = (self.newer("s.", "t."), self.differs("s.", "t."));
         let version = match &self.newer_by {
-            // A row without a version is true from when the run began.
-            Some(column) => format!("coalesce(s.{}, ?1)", quote(column)),
-            None => "?1".to_owned(),
+            // A row without a version is true from when the run began, if versions are texts.
+            Some(column) if self.version_kind() == "TEXT" => {
+                format!("coalesce(s.{}, {})", quote(column), text(&self.at))
+            }
+            Some(column) => format!("s.{}", quote(column)),
+            None => text(&self.at),
         };
         // A key that is gone comes back only by a version that is not older.
         let ended = format!(
@@ -38,10 +40,7 @@ impl TableMerge {
                     count(*)
              FROM {from} s LEFT JOIN {table} t ON {join}"
         );
-        let (fresh, older, changed, all): (u64, u64, u64, u64) =
-            tx.query_row(&counts, [&self.at], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })?;
+        let [fresh, older, changed, all] = numbers(tx, &counts)?;
         let same = all - fresh - older - changed;
         if self.is_older_whole(tx, from)? {
             return Ok(Merged { older: all, ..Merged::default() });
@@ -54,12 +53,12 @@ impl TableMerge {
              WHERE {join} AND ({newer}) AND (t.{VALID_FROM} = {version} OR NOT ({differs}))",
             set.join(", ")
         );
-        tx.execute(&correct, [&self.at])?;
+        tx.execute(&correct)?;
         let close = format!(
             "UPDATE {table} AS t SET {VALID_TO} = {version} FROM {from} s
              WHERE {join} AND ({newer}) AND ({differs})"
         );
-        tx.execute(&close, [&self.at])?;
+        tx.execute(&close)?;
         let columns = self.columns_list();
         let own: Vec<String> =
             self.columns.iter().map(|(name, _)| format!("s.{}", quote(name))).collect();
@@ -70,7 +69,7 @@ impl TableMerge {
              ORDER BY s.rowid",
             own.join(", ")
         );
-        tx.execute(&open, [&self.at])?;
+        tx.execute(&open)?;
         let gone = self.end_missing(tx, from, &table, &join, all)?;
         Ok(Merged { new: fresh, changed, same, older, gone })
     }
@@ -78,7 +77,7 @@ impl TableMerge {
     /// Ends the rows that arrive no more, unless nothing arrived at all.
     fn end_missing(
         &self,
-        tx: &Transaction<'_>,
+        tx: &dyn Database,
         from: &str,
         table: &str,
         join: &str,
@@ -87,11 +86,14 @@ impl TableMerge {
         if all == 0 || self.missing == Missing::Keep {
             return Ok(0);
         }
-        let (known, end) = self.known_by(from);
-        let sql = format!(
-            "UPDATE {table} AS t SET {VALID_TO} = coalesce({end}, ?1)
+        let (known, newest) = self.known_by(from);
+        let end = match self.newer_by {
+            Some(_) => newest,
+            None => text(&self.at),
+        };
+        tx.execute(&format!(
+            "UPDATE {table} AS t SET {VALID_TO} = {end}
              WHERE t.{VALID_TO} IS NULL AND NOT EXISTS (SELECT 1 FROM {from} s WHERE {join}) {known}"
-        );
-        Ok(tx.execute(&sql, params![self.at])? as u64)
+        ))
     }
 }

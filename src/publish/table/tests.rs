@@ -30,6 +30,7 @@ impl Bench {
             key: vec!["id".into()],
             newer_by: Some("as_of".into()),
             missing,
+            changed_at: None,
             owner: "p/leads".into(),
             run_id: String::new(),
             at: "2026-11-02T09:00:00Z".into(),
@@ -246,5 +247,24 @@ fn rows_are_marked_gone_by_their_keys_and_come_back_by_an_upsert() -> Result<()>
     assert_eq!(bench.table(marked)?, ["a 1 2026-03-01"]);
     assert_eq!(bench.run(&[("a", 1, "2026-04-01")])?, merged(1, 0, 0, 0, 0));
     assert!(bench.table(marked)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_row_says_when_it_last_changed() -> Result<()> {
+    let mut bench = Bench::new(TableWrite::Upsert, Missing::MarkGone)?;
+    bench.merge.changed_at = Some("changed_at".into());
+    let mut on = |day: &str, rows: &[Row<'_>]| {
+        bench.merge.at = format!("2026-{day}T00:00:00Z");
+        bench.run(rows)?;
+        bench.table("SELECT id || ' ' || substr(changed_at, 6, 5) FROM leads ORDER BY id")
+    };
+    let january = [("a", 1, "2026-01-01"), ("b", 1, "2026-01-01"), ("c", 1, "2026-01-01")];
+    assert_eq!(on("01-10", &january)?, ["a 01-10", "b 01-10", "c 01-10"]);
+    // The same with a newer version is no change; other values and an end are.
+    let february = [("a", 1, "2026-02-01"), ("b", 2, "2026-02-01")];
+    assert_eq!(on("02-10", &february)?, ["a 01-10", "b 02-10", "c 02-10"]);
+    let march = [("a", 1, "2026-03-01"), ("b", 2, "2026-03-01"), ("c", 1, "2026-03-01")];
+    assert_eq!(on("03-10", &march)?, ["a 01-10", "b 02-10", "c 03-10"]);
     Ok(())
 }
