@@ -209,17 +209,17 @@ fn a_server_that_fails_is_asked_again_and_then_its_reason_is_told() {
     let server = Server::start();
     let folder = tempfile::tempdir().expect("a folder");
     server.put("/a", "\"1\"", b"abc");
-    for _ in 0..5 {
+    for _ in 0..3 {
         server.instead("503 Service Unavailable\r\nRetry-After: 0");
     }
     get(&server, "/a", folder.path()).expect("got").expect("there");
-    for _ in 0..6 {
+    for _ in 0..4 {
         server.instead("500 Oops\r\nRetry-After: 0");
     }
     // What is there is used when the server cannot say whether it changed.
     let used = get(&server, "/a", folder.path()).expect("got").expect("there");
     let warning = used.warning.unwrap_or_default();
-    assert!(warning.contains("answered 500") && warning.contains("6 times"), "{warning}");
+    assert!(warning.contains("answered 500") && warning.contains("4 times"), "{warning}");
     let other = tempfile::tempdir().expect("a folder");
     server.instead("403 Forbidden");
     let error = get(&server, "/a?token=hush", other.path()).expect_err("refused").to_string();

@@ -152,7 +152,7 @@ fn damaged_files_never_make_a_check_panic() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let started = Instant::now();
-    let (mut n_files, mut n_sound, mut longest) = (0_u64, 0_u64, Duration::ZERO);
+    let (mut n_files, mut n_sound, mut longest) = (0_u64, 0_u64, (Duration::ZERO, 0));
     let goes_on = |n_files: u64| match seconds {
         Some(seconds) => started.elapsed() < Duration::from_secs(seconds),
         None => n_files < 300,
@@ -173,10 +173,15 @@ fn damaged_files_never_make_a_check_panic() {
         }
         n_sound += u64::from(checked.is_some());
         let took = begun.elapsed();
-        if took > longest {
-            longest = took;
+        if took > longest.0 {
+            longest = (took, n_files);
         }
         n_files += 1;
     }
-    eprintln!("{n_files} files, {n_sound} of them sound, {longest:?} at most, {} MiB", resident());
+    eprintln!(
+        "{n_files} files, {n_sound} of them sound, {:?} at most (file {}), {} MiB",
+        longest.0,
+        longest.1,
+        resident()
+    );
 }

@@ -11,11 +11,15 @@ mod bulk;
 mod chain;
 mod crash;
 mod download;
+#[cfg(feature = "duckdb")]
+mod duckdb;
 mod errors;
 mod fragments;
 mod fuzz;
 mod hostile;
 mod mistakes;
+#[cfg(not(feature = "duckdb"))]
+mod no_duckdb;
 mod reference;
 mod runs;
 mod support;

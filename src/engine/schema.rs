@@ -1,8 +1,11 @@
 //! The JSON Schema of pipeline files, for editors, and the reference of all components: both are
 //! made from the types that read the files.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use crate::publish::Missing;
@@ -14,14 +17,23 @@ use crate::spec::{
 use crate::transforms::TransformKind;
 
 /// Ids of nodes or ports: one, or a list.
-#[derive(JsonSchema)]
-#[schemars(untagged, rename = "names")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum Names {
-    /// One name.
-    One(String),
-    /// Several names.
-    Many(Vec<String>),
+struct Names;
+
+impl JsonSchema for Names {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "names".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [
+            { "title": "name", "type": "string" },
+            { "title": "names", "type": "array", "items": { "type": "string" } },
+        ] })
+    }
 }
 
 /// The keys beside the kind of a source.
@@ -118,10 +130,12 @@ struct FragmentKeys {
 /// Returns the JSON Schema (draft 7, which all editors know) of pipeline and fragment files.
 pub fn schema() -> Value {
     let mut generator = SchemaSettings::draft07().into_generator();
+    let mut titles = BTreeMap::new();
+    let none: &[&str] = &[];
     let nodes = [
-        ("sources", node::<SourceKind, SourceKeys>(&mut generator, &[])),
-        ("transforms", node::<TransformKind, TransformKeys>(&mut generator, &[])),
-        ("sinks", node::<SinkKind, SinkKeys>(&mut generator, &["from", "write"])),
+        ("sources", node::<SourceKind, SourceKeys>(&mut generator, none, &mut titles)),
+        ("transforms", node::<TransformKind, TransformKeys>(&mut generator, none, &mut titles)),
+        ("sinks", node::<SinkKind, SinkKeys>(&mut generator, &["from", "write"], &mut titles)),
     ];
     let mut pipeline = object::<PipelineKeys>(&mut generator, &["version", "name", "sources"]);
     let mut fragment = object::<FragmentKeys>(
@@ -138,7 +152,12 @@ pub fn schema() -> Value {
                     "type": "object",
                     "description": description,
                     "additionalProperties": { "$ref": format!("#/definitions/{family}") },
-                    "propertyNames": { "pattern": "^[a-z_][a-z0-9_]*$" },
+                    "propertyNames": {
+                        "pattern": "^[a-z_][a-z0-9_]*$",
+                        "title": "id",
+                        "description": "An id of your own: small letters, digits and `_`.",
+                        "errorMessage": "An id has small letters, digits and `_`, and does not start with a digit.",
+                    },
                 });
             }
         }
@@ -149,9 +168,15 @@ pub fn schema() -> Value {
     }
     definitions.insert("pipeline".to_owned(), pipeline);
     definitions.insert("fragment".to_owned(), fragment);
+    for (name, definition) in &mut definitions {
+        // The heading of what an editor shows.
+        let own = definition["title"].as_str().map(str::to_owned);
+        let title = own.or_else(|| titles.remove(name)).unwrap_or_else(|| title(name));
+        definition["title"] = title.into();
+        for_editors(definition);
+    }
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "pipeline file",
         "if": { "required": ["fragment"] },
         "then": { "$ref": "#/definitions/fragment" },
         "else": { "$ref": "#/definitions/pipeline" },
@@ -167,21 +192,108 @@ fn object<T: JsonSchema>(generator: &mut SchemaGenerator, required: &[&str]) -> 
     schema.to_value()
 }
 
-/// Returns the schema of a node: the keys of its family, and exactly one kind.
-fn node<K: Family, Keys: JsonSchema>(generator: &mut SchemaGenerator, required: &[&str]) -> Value {
+/// Returns the schema of a node: the keys of its family, and exactly one kind. Each branch of
+/// `oneOf` forbids the kinds before its own, `dependencies` those after it: so an editor marks the
+/// second kind, and only that.
+fn node<K: Family, Keys: JsonSchema>(
+    generator: &mut SchemaGenerator,
+    required: &[&str],
+    titles: &mut BTreeMap<String, String>,
+) -> Value {
     let mut node = object::<Keys>(generator, required);
-    let mut kinds = Vec::new();
-    for ((kind, settings), (_, summary)) in K::schemas(generator).into_iter().zip(K::SUMMARIES) {
+    let forbidden = |kinds: &[&str]| -> Map<String, Value> {
+        kinds.iter().map(|kind| ((*kind).to_owned(), json!(false))).collect()
+    };
+    let (last, first) = K::KINDS.split_last().unwrap_or((&"", &[]));
+    let message = format!("A {} has exactly one kind: {} or {last}.", K::NAME, first.join(", "));
+    let mut branches = Vec::new();
+    let mut dependencies = Map::new();
+    let schemas = K::schemas(generator).into_iter().zip(K::SUMMARIES);
+    for (index, ((kind, settings), (_, summary))) in schemas.enumerate() {
+        let reference = settings.get("$ref").and_then(Value::as_str);
+        let name = reference.and_then(|path| path.rsplit('/').next()).map(str::to_owned);
         node["properties"][kind] = described(settings, summary.trim());
-        kinds.push(json!({ "required": [kind] }));
+        if let Some(name) = name {
+            let told = generator.definitions().get(&name).map(|told| told["description"].clone());
+            node["properties"][kind]["markdownDescription"] = told.unwrap_or_default();
+            titles.insert(name, format!("{kind} ({})", K::NAME));
+        }
+        branches.push(json!({
+            "type": "object", "title": K::NAME, "required": [kind], "errorMessage": message,
+            "properties": forbidden(&K::KINDS[..index]),
+        }));
+        let later = forbidden(&K::KINDS[index + 1..]);
+        if !later.is_empty() {
+            let branch = json!({ "properties": later, "errorMessage": message });
+            dependencies.insert(kind.to_owned(), branch);
+        }
     }
-    node["oneOf"] = kinds.into();
+    node["title"] = K::NAME.into();
+    node["oneOf"] = branches.into();
+    node["dependencies"] = dependencies.into();
+    if let Some(node) = node.as_object_mut() {
+        node.remove("type");
+    }
     node
 }
 
-/// Adds a description beside a reference, which draft 7 only heeds in an `allOf`.
+/// Adds a description beside a reference: draft 7 does not heed it, editors do.
 fn described(schema: Schema, description: &str) -> Value {
-    json!({ "description": description, "allOf": [schema.to_value()] })
+    let mut schema = schema.to_value();
+    schema["description"] = description.into();
+    schema
+}
+
+/// Turns the name of a type into words: `ContractColumn` is a "contract column".
+fn title(name: &str) -> String {
+    let mut title = String::new();
+    for c in name.chars().filter(|c| !c.is_ascii_digit()) {
+        if c.is_uppercase() && !title.is_empty() {
+            title.push(' ');
+        }
+        title.extend(c.to_lowercase());
+    }
+    title
+}
+
+/// Writes a schema so that editors complete it well: they insert no colon after a key that is an
+/// `allOf`, know the words of an `enum` and not of a `oneOf`, write defaults that nobody asked for,
+/// and show `description` as it stands and `markdownDescription` as Markdown.
+fn for_editors(schema: &mut Value) {
+    if let Some(all) = schema["allOf"].as_array().filter(|all| all.len() == 1) {
+        let reference = all[0]["$ref"].clone();
+        if let (Some(schema), false) = (schema.as_object_mut(), reference.is_null()) {
+            schema.remove("allOf");
+            schema.insert("$ref".to_owned(), reference);
+        }
+    }
+    let words = schema["oneOf"].as_array().cloned().unwrap_or_default();
+    if !words.is_empty() && words.iter().all(|word| word["const"].is_string()) {
+        let all = |key: &str| words.iter().map(|word| word[key].clone()).collect::<Value>();
+        let (consts, descriptions) = (all("const"), all("description"));
+        if let Some(schema) = schema.as_object_mut() {
+            schema.remove("oneOf");
+            schema.insert("type".to_owned(), json!("string"));
+            schema.insert("enum".to_owned(), consts);
+            schema.insert("enumDescriptions".to_owned(), descriptions.clone());
+            schema.insert("markdownEnumDescriptions".to_owned(), descriptions);
+        }
+    }
+    match schema {
+        Value::Object(map) => {
+            // Reading a key that is not there has left a null.
+            map.retain(|_, value| !value.is_null());
+            if map.get("default").is_some_and(Value::is_boolean) {
+                map.remove("default");
+            }
+            if let Some(Value::String(text)) = map.get("description").cloned() {
+                map.entry("markdownDescription").or_insert_with(|| text.into());
+            }
+            map.values_mut().for_each(for_editors);
+        }
+        Value::Array(all) => all.iter_mut().for_each(for_editors),
+        _ => {}
+    }
 }
 
 /// A component for the reference.
@@ -316,7 +428,7 @@ mod tests {
     fn every_key_is_described() {
         fn walk(value: &Value, place: &str, bare: &mut Vec<String>) {
             if let Some(properties) = value["properties"].as_object() {
-                for (name, property) in properties {
+                for (name, property) in properties.iter().filter(|(_, p)| p.is_object()) {
                     if property["description"].as_str().is_none_or(str::is_empty) {
                         bare.push(format!("{place}.{name}"));
                     }

@@ -57,7 +57,7 @@ macro_rules! words {
 words! {
     Text: { "type": ["string", "number", "boolean"] },
     Secret: { "type": ["string", "number"] },
-    Share: { "type": "string", "pattern": "^\\s*[0-9.]+\\s*%$", "examples": ["5%"] },
-    Period: { "type": "string", "pattern": "^[0-9]+ *(ms|s|m|h|d)$", "examples": ["5m"] },
-    Rate: { "type": "string", "pattern": "^ *[0-9]+ */ *[0-9]+ *(ms|s|m|h|d) *$", "examples": ["600/5m"] },
+    Share: { "type": "string", "pattern": "^\\s*[0-9.]+\\s*%$", "examples": ["5%"], "errorMessage": "A share is written as 5%." },
+    Period: { "type": "string", "pattern": "^[0-9]+ *(ms|s|m|h|d)$", "examples": ["5m"], "errorMessage": "A time is written as 5m; units are ms, s, m, h, d." },
+    Rate: { "type": "string", "pattern": "^ *[0-9]+ */ *[0-9]+ *(ms|s|m|h|d) *$", "examples": ["600/5m"], "errorMessage": "A rate is written as 600/5m." },
 }

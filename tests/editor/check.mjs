@@ -1,9 +1,9 @@
 // Shows that an editor completes, explains and checks pipeline files by their JSON Schema: it opens
 // documents in the real YAML language server and looks at what comes back.
 //
-//   npm ci --prefix tests/editor && node tests/editor/check.mjs [--strict] [SCHEMA]
+//   npm ci --prefix tests/editor && node tests/editor/check.mjs [SCHEMA]
 //
-// Without SCHEMA it takes schemas/pipeline.schema.json. `--strict` also asks for what makes editing
+// Without SCHEMA it takes schemas/pipeline.schema.json. It also asks for what makes editing
 // pleasant: keys that are completed with their colon, hovers in Markdown, one message for a mistake.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -20,7 +20,6 @@ const CURSOR = '@@';
 const here = path.dirname(fileURLToPath(import.meta.url));
 const project = path.resolve(here, '../..');
 const script = path.join(here, 'node_modules/yaml-language-server/bin/yaml-language-server');
-const strict = process.argv.includes('--strict');
 const given = process.argv.slice(2).find((argument) => !argument.startsWith('--'));
 const schemaPath = path.resolve(given ?? path.join(project, 'schemas/pipeline.schema.json'));
 const schema = JSON.parse(fs.readFileSync(schemaPath, 'utf8'));
@@ -161,14 +160,13 @@ function completes(name, text, labels, { not = [], words = false } = {}) {
         `\`${item.label}\` does not say what the schema does${told}`,
       );
       // Nobody asked for the values that hold anyway.
-      if (strict)
-        assert.doesNotMatch(
-          item.insertText,
-          /\n.*(true|false)/,
-          `\`${item.label}\` brings defaults${told}`,
-        );
+      assert.doesNotMatch(
+        item.insertText,
+        /\n.*(true|false)/,
+        `\`${item.label}\` brings defaults${told}`,
+      );
       // Inside of braces the server leaves the colon out itself.
-      if (strict && !text.includes(`{`)) {
+      if (!text.includes(`{`)) {
         assert.match(
           item.insertText,
           /^\w+:/,
@@ -194,7 +192,7 @@ function explains(name, text, description, also = []) {
     for (const part of [description, ...also]) {
       assert.ok(plain(contents).includes(plain(part)), `it does not say: ${part}${show(hover)}`);
     }
-    if (strict) assert.ok(!contents.includes('\\`'), `its Markdown is shown as text${show(hover)}`);
+    assert.ok(!contents.includes('\\`'), `its Markdown is shown as text${show(hover)}`);
   });
 }
 
@@ -480,7 +478,7 @@ flags(
 );
 
 // 5. What is pleasant.
-if (strict) {
+{
   const words = definitions.Write?.enum ?? [];
   explains(
     'write, and its words',

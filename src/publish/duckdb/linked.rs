@@ -58,9 +58,18 @@ pub(super) fn copy(
         let view = format!("CREATE VIEW {} AS SELECT * FROM {what}", name.join("."));
         connection.execute_batch(&view)?;
     }
-    connection
-        .execute_batch(&format!("COPY ({sql}\n) TO {} (FORMAT parquet)", literal(into)))
-        .map_err(|error| Error::user(error.to_string().lines().next().unwrap_or_default()))
+    let failed =
+        |error: duckdb::Error| Error::user(error.to_string().lines().next().unwrap_or_default());
+    // A sum of whole numbers is wider than any of Parquet's, which would make it a float.
+    let wide = "SELECT string_agg(format('CAST(\"{0}\" AS DECIMAL(38, 0)) AS \"{0}\"', \
+                replace(column_name, '\"', '\"\"')), ', ') FROM (DESCRIBE ";
+    let wide: Option<String> = connection
+        .query_row(&format!("{wide}{sql}\n) WHERE column_type = 'HUGEINT'"), [], |row| row.get(0))
+        .map_err(failed)?;
+    let replaced = wide.map_or(String::new(), |columns| format!(" REPLACE ({columns})"));
+    let copy =
+        format!("COPY (SELECT *{replaced} FROM ({sql}\n)) TO {} (FORMAT parquet)", literal(into));
+    connection.execute_batch(&copy).map_err(failed)
 }
 
 pub(super) fn has_table(database: &Path, table: &str) -> Result<bool> {
