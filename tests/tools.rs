@@ -261,3 +261,75 @@ alerts:
         assert!(said.err.contains(words), "{extra}: {}", said.err);
     }
 }
+
+#[test]
+fn a_newcomers_slips_get_an_answer() {
+    let project = project(
+        "vars: { least: { type: int, default: 1 } }
+transforms:
+  owing: { from: companies, filter: debts >= $least }
+sinks:
+  out: { from: owing, sqlite: { table: owing, changed_at: seen }, write: upsert, key: number, missing: mark_gone }
+",
+    );
+    let text = std::fs::read_to_string(project.path("p.yaml")).expect("text");
+    project.write(
+        "p.yaml",
+        text.replace("vars: { file: { type: path, default: ./companies.csv } }\n", "")
+            .replace("${file}", "./companies.csv"),
+    );
+    // With other variables rows that they leave out seem to be gone: the run says so.
+    let note = |arguments: &[&str]| project.run(arguments)["notes"].to_string();
+    assert_eq!(note(&["p.yaml"]), "[]");
+    let said = note(&["p.yaml", "--var", "least=2"]);
+    assert!(said.contains("`least` differ from the last run"), "{said}");
+    // What the export of the next pipeline sees as changed.
+    assert_eq!(project.query("select count(distinct seen) from out"), ["2"]);
+    let refused = |arguments: &[&str], code: i32, words: &str| {
+        let said = project.pipeline(arguments);
+        assert_eq!(said.code, Some(code), "{arguments:?}: {}", said.err);
+        assert!(said.err.contains(words), "{arguments:?}: {}", said.err);
+    };
+    refused(&["runs", "zzz"], 2, "no run begins with `zzz`");
+    refused(&["runs", "0"], 2, "2 runs begin with `0`: give more");
+    refused(&["test", "p.yaml"], 2, "the files have no tests");
+    refused(&["rejects", "show", "p.yaml", "owing"], 2, "`owing` refuses no rows");
+    refused(&["preview", "p.yaml", "owing", "--columns", "numbr"], 2, "did you mean `number`?");
+    refused(&["list", "contrat"], 2, "did you mean `contract`?");
+    refused(&["init", "engine"], 2, "cannot be named `engine`");
+    refused(&["query", "select 1", "--timeout", "soon"], 2, "is not a period");
+    let shown = project
+        .pipeline(&[
+            "rejects",
+            "show",
+            "p.yaml",
+            "companies",
+            "--columns",
+            "reason",
+            "--format",
+            "csv",
+        ])
+        .out;
+    assert_eq!(shown, "reason\ndebts: `x` is not a whole number\n");
+    assert!(project.pipeline(&["list", "contract"]).out.contains("- `shrink_at_most`"));
+    assert_eq!(
+        project
+            .pipeline(&["query", "select * from out", "--rows", "1", "--format", "ndjson"])
+            .out
+            .lines()
+            .count(),
+        1
+    );
+    // A folder named `~`, a text in double quotes, and a source without one good row.
+    let check = |from: &str, to: &str| {
+        let text = std::fs::read_to_string(project.path("p.yaml")).expect("text");
+        project.write("q.yaml", text.replace(from, to).replace("name: p", "name: q"));
+        project.pipeline(&["check", "q.yaml"]).err
+    };
+    let said = check("sqlite: { table: owing", "sqlite: { path: ~/x.db, table: owing");
+    assert!(said.contains("`~` stands for no folder here"), "{said}");
+    let said = check("debts >= $least", "name = \"OLD BAKERY LTD\"");
+    assert!(said.contains("a text stands in single quotes"), "{said}");
+    project.write("companies.csv", "number,name,born,debts\n1,a,x,1\n2,b,y,2\n");
+    refused(&["run", "p.yaml"], 1, "all 2 rows are bad (born is not a date)");
+}

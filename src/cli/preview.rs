@@ -8,7 +8,7 @@ use clap::Args;
 use super::{Surroundings, output};
 use crate::engine::{Preview, Run};
 use crate::error::{Error, Result};
-use crate::spec::list;
+use crate::spec::{did_you_mean, list};
 
 /// Show the first rows of a node, without writing anything.
 ///
@@ -31,11 +31,14 @@ pub(super) struct Arguments {
     /// Read at most this many rows of each source.
     #[arg(long, value_name = "ROWS", default_value = "100000", value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
+    /// The columns to show, as `company_number,reason`; all otherwise.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    columns: Vec<String>,
 }
 
 pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
-    let Arguments { file, node, rows, vars, limit } = arguments;
-    show(Wanted { file, node, rows, vars, limit: Some(limit) }, surroundings).await
+    let Arguments { file, node, rows, vars, limit, columns } = arguments;
+    show(Wanted { file, node, rows, vars, limit: Some(limit), columns }, surroundings).await
 }
 
 /// The first rows of a node.
@@ -46,6 +49,8 @@ pub(super) struct Wanted {
     pub(super) vars: Vec<String>,
     /// The most rows to read of each source.
     pub(super) limit: Option<u64>,
+    /// The columns to show; all when there are none.
+    pub(super) columns: Vec<String>,
 }
 
 /// Shows the first rows of a node or port.
@@ -64,12 +69,35 @@ pub(super) async fn show(arguments: Wanted, surroundings: &Surroundings) -> Resu
         .collect();
     let Some((schema, batches)) = Run::new(checked).preview().await? else {
         let known = list(nodes.iter().map(String::as_str));
+        if let Some(node) = arguments.node.strip_suffix(".rejected")
+            && nodes.iter().any(|known| known == node)
+        {
+            let message = format!("`{node}` refuses no rows: only sources and `validate` do");
+            return Err(Error::user(message));
+        }
         let message = format!("no node or port `{}`; nodes are {known}", arguments.node);
         return Err(Error::user(message));
     };
-    let mut out = output::RowsOut::new(surroundings.format, schema);
+    let mut shown = Vec::new();
+    for name in &arguments.columns {
+        let Some((index, _)) = schema.column_with_name(name) else {
+            let names = || schema.fields().iter().map(|field| field.name().as_str());
+            let advice = match did_you_mean(name, names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("columns are {}", list(names())),
+            };
+            return Err(Error::user(format!("no column `{name}`; {advice}")));
+        };
+        shown.push(index);
+    }
+    if shown.is_empty() {
+        shown.extend(0..schema.fields().len());
+    }
+    let project = |error| Error::internal("a projection").because(error);
+    let schema = schema.project(&shown).map_err(project)?;
+    let mut out = output::RowsOut::new(surroundings.format, schema.into());
     for batch in batches {
-        if !out.write(batch)? {
+        if !out.write(batch.project(&shown).map_err(project)?)? {
             return Ok(ExitCode::SUCCESS);
         }
     }

@@ -38,6 +38,9 @@ enum Command {
         /// The most rows to show.
         #[arg(short = 'n', value_name = "ROWS", default_value = "100")]
         rows: usize,
+        /// The columns to show, as `company_number,reason`; all otherwise.
+        #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+        columns: Vec<String>,
         /// The value of a variable, as `name=value`.
         #[arg(long = "var", value_name = "NAME=VALUE")]
         vars: Vec<String>,
@@ -63,9 +66,10 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
             query::answer(&session, &tables, sql, surroundings).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Show { file, node, rows, vars } => {
+        Command::Show { file, node, rows, columns, vars } => {
             let node = format!("{node}.rejected");
-            preview::show(Wanted { file, node, rows, vars, limit: None }, surroundings).await
+            preview::show(Wanted { file, node, rows, vars, limit: None, columns }, surroundings)
+                .await
         }
     }
 }

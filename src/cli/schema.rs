@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use super::{Format, Surroundings, output};
 use crate::engine::{self, Component};
 use crate::error::{Error, Result};
-use crate::spec::{did_you_mean, list};
+use crate::spec::did_you_mean;
 
 /// Print the JSON Schema of pipeline files, for editors.
 ///
@@ -21,14 +21,16 @@ use crate::spec::{did_you_mean, list};
   pipeline schema > .pipeline/schema.json")]
 pub(super) struct SchemaArguments {}
 
-/// List the kinds of sources, transforms and sinks, or tell everything about one.
+/// List the kinds of sources, transforms and sinks and the keys of a file, or tell everything about
+/// one.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pipeline list
   pipeline list sqlite
+  pipeline list contract
   pipeline list --format json")]
 pub(super) struct ListArguments {
-    /// A kind, as `sqlite`.
+    /// A kind or a key, as `sqlite` or `contract`.
     kind: Option<String>,
 }
 
@@ -69,16 +71,16 @@ pub(super) fn list_kinds(
 ) -> Result<ExitCode> {
     let all = engine::components();
     let wanted: Vec<&Component> = match &arguments.kind {
-        Some(kind) => all.iter().filter(|component| component.kind == kind).collect(),
+        Some(kind) => all.iter().filter(|component| component.kind == *kind).collect(),
         None => all.iter().collect(),
     };
     if let (Some(kind), true) = (&arguments.kind, wanted.is_empty()) {
-        let kinds = || all.iter().map(|component| component.kind);
-        let advice = match did_you_mean(kind, kinds()) {
+        let kinds = all.iter().map(|component| component.kind.as_str());
+        let advice = match did_you_mean(kind, kinds) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("kinds are {}", list(kinds())),
+            None => "`pipeline list` shows them all".to_owned(),
         };
-        return Err(Error::user(format!("no kind `{kind}`; {advice}")));
+        return Err(Error::user(format!("no kind or key `{kind}`; {advice}")));
     }
     if matches!(surroundings.format, Some(Format::Json | Format::Ndjson)) {
         output::print(&pretty(&wanted)?);
@@ -88,7 +90,7 @@ pub(super) fn list_kinds(
         }
     } else {
         for component in wanted {
-            let (family, kind) = (component.family, component.kind);
+            let (family, kind) = (component.family, &component.kind);
             output::print(&format!("{family:<10} {kind:<22} {}\n", component.summary));
         }
     }
@@ -116,7 +118,7 @@ pub fn components_reference() -> String {
         "# Components\n\nMade by `cargo test` from the types that read pipeline files; do not edit.\n\
          `pipeline list KIND` prints the same.\n",
     );
-    for family in ["source", "transform", "sink"] {
+    for family in ["source", "transform", "sink", "key"] {
         let _ = write!(out, "\n## {}{}s\n", family[..1].to_uppercase(), &family[1..]);
         for component in engine::components().iter().filter(|c| c.family == family) {
             let _ = write!(out, "\n{}", told(component, "###"));

@@ -468,6 +468,9 @@ fn unknown_column(name: &str, known: &[Column], at: Mark) -> Diagnostic {
         Some(near) => fault.label(format!("did you mean `{near}`?")),
         None => fault,
     };
+    if fault.label.is_none() && name.contains([' ', '-', '@', '/']) {
+        return fault.help("a text stands in single quotes, `'…'`; double quotes are for names");
+    }
     if names.is_empty() { fault } else { fault.help(format!("columns are {}", list(names))) }
 }
 

@@ -13,8 +13,8 @@ use super::testing::{StandIn, check_case};
 use crate::clock::Clock;
 use crate::context::{Files, Sql, below, check_inside, project_folder};
 use crate::spec::{
-    Code, Diagnostic, Family, Located, Mark, Origin, Scope, Severity, Value, VarType, did_you_mean,
-    is_id, list, tidy,
+    Code, Diagnostic, Family, Located, Mark, Origin, Scope, Severity, Value, VarDecl, VarType,
+    did_you_mean, is_id, list, tidy,
 };
 
 /// What a check is told from outside the file.
@@ -84,6 +84,8 @@ pub struct Checked {
     pub started_at: jiff::Timestamp,
     /// Values of its variables, as a JSON object.
     pub vars: String,
+    /// Names of its variables that are no paths: with other values it is another selection.
+    pub(super) rule_vars: Vec<String>,
     /// What the check was told.
     pub options: Options,
     pub(super) plan: Plan,
@@ -151,11 +153,25 @@ pub async fn check(
         (name.clone(), value.unwrap_or(serde_json::Value::Null))
     });
     let vars = serde_json::Value::Object(values.collect()).to_string();
+    let is_rule = |(_, decl): &&(Located<String>, VarDecl)| decl.kind.value != VarType::Path;
+    let rule_vars =
+        file.vars.0.iter().filter(is_rule).map(|(name, _)| name.value.clone()).collect();
     let name = file.name.value.clone();
     let path = path.to_owned();
     let graph = graph_of(&file, &edges);
-    let checked =
-        Checked { name, path, state, text, fragments, graph, started_at, vars, options, plan };
+    let checked = Checked {
+        name,
+        path,
+        state,
+        text,
+        fragments,
+        graph,
+        started_at,
+        vars,
+        rule_vars,
+        options,
+        plan,
+    };
     (Some(checked), found)
 }
 

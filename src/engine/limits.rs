@@ -53,6 +53,15 @@ fn too_many(node: &str, what: &str, n: u64, all: u64, limit: Share) -> Error {
 }
 
 impl Run {
+    /// Returns the variables, paths apart, that had other values in the last run.
+    pub(super) fn other_vars(&self, state: &State) -> Result<Vec<String>> {
+        let Some(before) = state.last_vars(&self.checked.name)? else { return Ok(Vec::new()) };
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+        let (before, now) = (read(&before), read(&self.checked.vars));
+        let is_other = |name: &&String| before[name.as_str()] != now[name.as_str()];
+        Ok(self.checked.rule_vars.iter().filter(is_other).map(|name| format!("`{name}`")).collect())
+    }
+
     /// Stops the run when a source has far fewer rows than it had in the last run: a file that was
     /// cut would pass for the end of many companies.
     pub(super) fn check_shrunk(&self, state: &State) -> Result<()> {

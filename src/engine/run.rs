@@ -171,6 +171,7 @@ impl Run {
         if let Some(report) = self.recover(&mut state, &row)? {
             return Ok(report);
         }
+        let other_vars = self.other_vars(&state)?;
         state.begin(&row)?;
         failpoint::pass("run.recorded")?;
         match self.stage_and_commit(&mut state, &row, stop).await {
@@ -181,7 +182,16 @@ impl Run {
                         node.merged = merged;
                     }
                 }
-                Ok(self.report(&staged, "done"))
+                let mut report = self.report(&staged, "done");
+                let n_gone: u64 =
+                    report.nodes.iter().filter_map(|node| Some(node.merged?.gone)).sum();
+                if n_gone > 0 && !other_vars.is_empty() {
+                    report.notes.push(format!(
+                        "{} differ from the last run: rows that they leave out count as gone",
+                        other_vars.join(", ")
+                    ));
+                }
+                Ok(report)
             }
             Err(error) => {
                 self.abandon(&mut state, &row.run_id, &error);

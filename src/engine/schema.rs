@@ -299,10 +299,10 @@ fn for_editors(schema: &mut Value) {
 /// A component for the reference.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Component {
-    /// `source`, `transform` or `sink`.
+    /// `source`, `transform` or `sink`; `key` for what stands beside a kind or at the top of a file.
     pub family: &'static str,
     /// Its key in YAML.
-    pub kind: &'static str,
+    pub kind: String,
     /// What it does, in a sentence.
     pub summary: String,
     /// What it does, as Markdown, with an example.
@@ -324,11 +324,17 @@ pub struct Field {
     pub description: String,
 }
 
-/// Returns all components, in the order of the families.
+/// Returns all components, in the order of the families, and then the keys of a file.
 pub fn components() -> Vec<Component> {
     let mut all = of::<SourceKind>();
     all.extend(of::<TransformKind>());
     all.extend(of::<SinkKind>());
+    let beside = [keys::<SourceKeys>(), keys::<TransformKeys>(), keys::<SinkKeys>()];
+    for key in keys::<PipelineKeys>().into_iter().chain(beside.into_iter().flatten()) {
+        if !all.iter().any(|other| other.family == "key" && other.kind == key.kind) {
+            all.push(key);
+        }
+    }
     all
 }
 
@@ -339,24 +345,54 @@ fn of<K: Family>() -> Vec<Component> {
     let mut all = Vec::new();
     for ((kind, schema), (_, summary)) in schemas.into_iter().zip(K::SUMMARIES) {
         let schema = resolve(&schema.to_value(), &definitions).clone();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let required = schema["required"].as_array().cloned().unwrap_or_default();
-        let properties = schema["properties"].as_object().into_iter().flatten();
-        let fields = properties.map(|(name, property)| Field {
-            name: name.clone(),
-            takes: takes(property, &definitions),
-            is_required: required.iter().any(|other| other.as_str() == Some(name)),
-            description: text(&property["description"]),
-        });
         all.push(Component {
             family: K::NAME,
-            kind,
+            kind: kind.to_owned(),
             summary: summary.trim().to_owned(),
-            description: text(&schema["description"]),
-            fields: fields.collect(),
+            description: schema["description"].as_str().unwrap_or_default().to_owned(),
+            fields: fields(&schema, &definitions),
         });
     }
     all
+}
+
+/// Returns the keys of a struct of them, with what each holds.
+fn keys<T: JsonSchema>() -> Vec<Component> {
+    let mut generator = SchemaSettings::draft07().into_generator();
+    let schema = T::json_schema(&mut generator).to_value();
+    let definitions = generator.take_definitions(true);
+    let mut all = Vec::new();
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let summary = property["description"].as_str().unwrap_or_default().replace('\n', " ");
+        let held = resolve(property, &definitions);
+        // A map from names, or a list, is told by what it holds.
+        let held = match (&held["additionalProperties"], &held["items"]) {
+            (of @ Value::Object(_), _) | (_, of @ Value::Object(_)) => resolve(of, &definitions),
+            _ => held,
+        };
+        let told = held["description"].as_str().filter(|told| *told != summary);
+        all.push(Component {
+            family: "key",
+            kind: name.clone(),
+            description: told
+                .map_or_else(|| summary.clone(), |told| format!("{summary}\n\n{told}")),
+            fields: fields(held, &definitions),
+            summary,
+        });
+    }
+    all
+}
+
+fn fields(schema: &Value, definitions: &Map<String, Value>) -> Vec<Field> {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let field = |(name, property): (&String, &Value)| Field {
+        name: name.clone(),
+        takes: takes(property, definitions),
+        is_required: required.iter().any(|other| other.as_str() == Some(name)),
+        description: property["description"].as_str().unwrap_or_default().to_owned(),
+    };
+    properties.map(field).collect()
 }
 
 /// Follows a reference to a definition.
@@ -446,7 +482,7 @@ mod tests {
         let mut bare = Vec::new();
         walk(&schema(), "", &mut bare);
         assert!(bare.is_empty(), "{bare:?}");
-        for component in components() {
+        for component in components().iter().filter(|component| component.family != "key") {
             assert!(component.description.contains("```yaml"), "{} has no example", component.kind);
         }
     }
