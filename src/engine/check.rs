@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::definition::definitions;
 use super::drawing::GraphNode;
 use super::file::{self, File, Node};
 use super::fragment;
@@ -84,6 +85,8 @@ pub struct Checked {
     pub started_at: jiff::Timestamp,
     /// Values of its variables, as a JSON object.
     pub vars: String,
+    /// For each node a hash of what defines it.
+    pub(super) definitions: BTreeMap<String, String>,
     /// Names of its variables that are no paths: with other values it is another selection.
     pub(super) rule_vars: Vec<String>,
     /// What the check was told.
@@ -148,11 +151,8 @@ pub async fn check(
         check_unused(&file, &edges, &mut found);
     }
     let (Some(plan), false) = (plan, is_broken) else { return (None, found) };
-    let values = scope.vars.iter().map(|(name, value)| {
-        let value = value.as_ref().map(|v| v.to_string().into());
-        (name.clone(), value.unwrap_or(serde_json::Value::Null))
-    });
-    let vars = serde_json::Value::Object(values.collect()).to_string();
+    let vars = values(&scope);
+    let definitions = definitions(&file, &text, &scope);
     let is_rule = |(_, decl): &&(Located<String>, VarDecl)| decl.kind.value != VarType::Path;
     let rule_vars =
         file.vars.0.iter().filter(is_rule).map(|(name, _)| name.value.clone()).collect();
@@ -168,11 +168,21 @@ pub async fn check(
         graph,
         started_at,
         vars,
+        definitions,
         rule_vars,
         options,
         plan,
     };
     (Some(checked), found)
+}
+
+/// Writes the values of variables as a JSON object.
+pub(super) fn values(scope: &Scope) -> String {
+    let values = scope.vars.iter().map(|(name, value)| {
+        let value = value.as_ref().map(|v| v.to_string().into());
+        (name.clone(), value.unwrap_or(serde_json::Value::Null))
+    });
+    serde_json::Value::Object(values.collect()).to_string()
 }
 
 fn graph_of(file: &File, edges: &Edges) -> Vec<GraphNode> {

@@ -212,12 +212,10 @@ pub(super) fn parse(text: &str) -> (Option<File>, Vec<Diagnostic>) {
             found: RefCell::default(),
             broken: RefCell::default(),
         };
-        let mut options = serde_saphyr::Options::default();
-        options.with_snippet = false;
-        options.budget = Some(budget());
-        let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |d| {
-            FileSeed(&reading).deserialize(d)
-        });
+        let read =
+            serde_saphyr::with_deserializer_from_str_with_options(text, within_bounds(), |d| {
+                FileSeed(&reading).deserialize(d)
+            });
         let at = reading.at.into_inner();
         let broken = reading.broken.into_inner();
         match read {
@@ -240,6 +238,14 @@ pub(super) fn parse(text: &str) -> (Option<File>, Vec<Diagnostic>) {
         }
     }
     (None, found)
+}
+
+/// Returns how a text is read: within bounds.
+pub(super) fn within_bounds() -> serde_saphyr::Options {
+    let mut options = serde_saphyr::Options::default();
+    options.with_snippet = false;
+    options.budget = Some(budget());
+    options
 }
 
 /// Bounds for hostile input: a pipeline file is a page or ten, never a megabyte.

@@ -3,6 +3,7 @@
 mod check;
 mod commit;
 mod count;
+mod definition;
 mod drawing;
 mod fault;
 mod fetch;

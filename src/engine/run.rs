@@ -356,7 +356,10 @@ impl Run {
 
     pub(super) fn node_runs(&self, staged: &[StagedSink]) -> Vec<NodeRun> {
         let plan = &self.checked.plan;
-        let mut nodes: Vec<NodeRun> = plan.nodes.iter().map(node_run).collect();
+        let definition = |id: &str| self.checked.definitions.get(id).cloned();
+        let ran =
+            |node: &PlannedNode| NodeRun { definition: definition(&node.id), ..node_run(node) };
+        let mut nodes: Vec<NodeRun> = plan.nodes.iter().map(ran).collect();
         for planned in &plan.sinks {
             let Some(sink) = staged.iter().find(|sink| sink.node == planned.id) else { continue };
             nodes.push(NodeRun {
@@ -367,6 +370,7 @@ impl Run {
                 merged: sink.merged,
                 seconds: sink.seconds,
                 detail: detail(planned.sink.target(), sink.staged.as_ref()),
+                definition: definition(&planned.id),
                 ..NodeRun::default()
             });
         }
@@ -431,6 +435,7 @@ fn node_run(node: &PlannedNode) -> NodeRun {
         merged: None,
         seconds: node.tally.seconds(),
         detail: node.source.as_ref().map(|source| source.describe()).unwrap_or_default(),
+        definition: None,
     }
 }
 

@@ -71,6 +71,17 @@ impl Period {
     }
 }
 
+impl std::fmt::Display for Period {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const UNITS: [(u128, &str); 4] =
+            [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+        let ms = self.0.as_millis();
+        let whole = UNITS.iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
+        let (unit, name) = whole.copied().unwrap_or((1, "ms"));
+        write!(f, "{}{name}", ms / unit)
+    }
+}
+
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
@@ -88,6 +99,14 @@ mod tests {
         for bad in ["5", "m", "-5m", "5 weeks", "1.5h", "99999999999999999999s", "40000d", "é"] {
             assert!(Period::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn shows_periods_in_their_largest_unit() {
+        for text in ["5m", "500ms", "30d", "36h", "90s", "0ms"] {
+            assert_eq!(Period::parse(text).map(|p| p.to_string()).as_deref(), Ok(text));
+        }
+        assert_eq!(Period::parse("48h").map(|p| p.to_string()).as_deref(), Ok("2d"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Only `engine::run` and `engine::commit` write it. The protocol is told in `docs/architecture.md`.
 
 mod lock;
+mod past;
 mod positions;
 mod runs;
 
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::publish::{BUSY, durable};
 
 pub use lock::Lock;
+pub use past::{Past, PastNode, PastRun};
 pub use positions::Position;
 pub(crate) use positions::set_position;
 pub(crate) use runs::record;
@@ -21,11 +23,12 @@ pub use runs::{NodeRun, Pending, RunRow, Status};
 
 const SCHEMA: &str = include_str!("schema.sql");
 const POSITIONS: &str = include_str!("positions.sql");
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// What brings a state file of each older version to the next.
 const UPGRADES: &[(i64, &str)] = &[
     (1, "ALTER TABLE engine_node_runs ADD COLUMN ports TEXT NOT NULL DEFAULT '{}'"),
     (2, POSITIONS),
+    (3, "ALTER TABLE engine_node_runs ADD COLUMN definition TEXT"),
 ];
 
 /// Names of the engine's tables in the state file, without the prefix `engine_`.
@@ -93,12 +96,8 @@ fn migrate(connection: &mut Connection) -> Result<()> {
     let is_there = tx.table_exists(None, "engine_runs")?;
     match (version, is_there) {
         (VERSION, true) => return Ok(()),
-        (newer, true) if newer > VERSION => {
-            return Err(Error::external(format!(
-                "the state was written by a newer version of pipeline (schema {newer}, this one knows {VERSION})"
-            )));
-        }
         (_, true) => {
+            refuse_newer(version)?;
             for (_, upgrade) in UPGRADES.iter().filter(|(from, _)| *from >= version) {
                 tx.execute_batch(upgrade)?;
             }
@@ -107,6 +106,16 @@ fn migrate(connection: &mut Connection) -> Result<()> {
     }
     tx.pragma_update(None, "user_version", VERSION)?;
     Ok(tx.commit()?)
+}
+
+/// Refuses what a newer version of the program has written: its words may mean something else.
+fn refuse_newer(version: i64) -> Result<()> {
+    match version > VERSION {
+        true => Err(Error::external(format!(
+            "the state was written by a newer version of pipeline (schema {version}, this one knows {VERSION})"
+        ))),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -131,13 +140,42 @@ mod tests {
         let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("tmp"), e))?;
         let path = folder.path().join("state.db");
         let mut state = State::open(&path)?;
-        let first = "ALTER TABLE engine_node_runs DROP COLUMN ports; DROP TABLE engine_positions;
-                     PRAGMA user_version = 1";
+        let first = "ALTER TABLE engine_node_runs DROP COLUMN ports;
+                     ALTER TABLE engine_node_runs DROP COLUMN definition;
+                     DROP TABLE engine_positions; PRAGMA user_version = 1";
         state.connection().execute_batch(first)?;
         drop(state);
         let mut state = State::open(&path)?;
         state.connection().prepare("SELECT ports FROM engine_node_runs")?;
         state.connection().prepare("SELECT position FROM engine_positions")?;
+        state.connection().prepare("SELECT definition FROM engine_node_runs")?;
+        Ok(())
+    }
+
+    #[test]
+    fn keeps_the_history_of_a_state_without_definitions() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("tmp"), e))?;
+        let path = folder.path().join("state.db");
+        let mut state = State::open(&path)?;
+        let third = "ALTER TABLE engine_node_runs DROP COLUMN definition; PRAGMA user_version = 3;
+                     INSERT INTO engine_runs (run_id, pipeline, file, status, started_at, vars, fingerprint)
+                       VALUES ('01', 'p', 'p.yaml', 'done', '2026-11-01T00:00:00Z', '{}', 'f');
+                     INSERT INTO engine_node_runs (run_id, node, family, kind, rows_out, rejected,
+                                                   seconds, started_at, reasons)
+                       VALUES ('01', 'a', 'source', 'csv', 7, 0, 0, '2026-11-01T00:00:00Z', '{}')";
+        state.connection().execute_batch(third)?;
+        drop(state);
+        let nodes = |past: Option<Past>| {
+            let nodes = past.map(|past| past.nodes("01")).transpose()?.unwrap_or_default();
+            Ok::<_, Error>(nodes.into_iter().map(|n| (n.node, n.definition)).collect::<Vec<_>>())
+        };
+        let before = nodes(Past::open(&path)?)?;
+        assert_eq!(before, [("a".to_owned(), None)]);
+        let mut state = State::open(&path)?;
+        assert_eq!(nodes(Past::open(&path)?)?, before);
+        let version: i64 =
+            state.connection().pragma_query_value(None, "user_version", |row| row.get(0))?;
+        assert_eq!((version, state.last_rows("p", "a")?), (VERSION, Some(7)));
         Ok(())
     }
 

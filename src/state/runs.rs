@@ -79,6 +79,9 @@ pub struct NodeRun {
     pub seconds: f64,
     /// Words for the closing table: where a sink wrote, what a source read.
     pub detail: String,
+    /// A hash of what defines it.
+    #[serde(skip)]
+    pub definition: Option<String>,
 }
 
 /// An output of a committed run that may not be visible yet.
@@ -267,8 +270,8 @@ fn write_node(tx: &Transaction<'_>, run: &RunRow, node: &NodeRun) -> Result<()> 
     tx.execute(
         "INSERT INTO engine_node_runs
            (run_id, node, family, kind, rows_out, rejected, seconds, started_at, reasons,
-            ports)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            ports, definition)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             run.run_id,
             node.node,
@@ -279,7 +282,8 @@ fn write_node(tx: &Transaction<'_>, run: &RunRow, node: &NodeRun) -> Result<()> 
             node.seconds,
             run.started_at.to_string(),
             reasons,
-            json(&node.ports)
+            json(&node.ports),
+            node.definition
         ],
     )?;
     match &node.merged {

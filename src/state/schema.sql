@@ -1,5 +1,5 @@
 -- The state of the engine: what ran, what it published, and what is still to be published.
--- `user_version` 3, with positions.sql. Moments are RFC 3339 in UTC.
+-- `user_version` 4, with positions.sql. Moments are RFC 3339 in UTC.
 
 CREATE TABLE engine_runs (
     run_id      TEXT PRIMARY KEY,
@@ -35,6 +35,8 @@ CREATE TABLE engine_node_runs (
     reasons     TEXT NOT NULL,
     -- rows by the port to which they went, as JSON
     ports       TEXT NOT NULL DEFAULT '{}',
+    -- hash of what defined the node; null for runs of versions that did not write it
+    definition  TEXT,
     PRIMARY KEY (run_id, node)
 );
 
