@@ -20,6 +20,7 @@ mod hostile;
 mod mistakes;
 #[cfg(not(feature = "duckdb"))]
 mod no_duckdb;
+mod plan;
 mod reference;
 mod runs;
 mod support;

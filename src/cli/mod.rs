@@ -9,6 +9,7 @@ mod explain_error;
 mod graph;
 mod init;
 mod output;
+mod plan;
 mod preview;
 mod progress;
 mod query;
@@ -57,6 +58,7 @@ enum Command {
     Init(init::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
+    Plan(plan::Arguments),
     Explain(explain::Arguments),
     ExplainError(explain_error::Arguments),
     Graph(graph::Arguments),
@@ -94,6 +96,7 @@ enum Colour {
 }
 
 /// What every command needs to know about its surroundings.
+#[derive(Clone)]
 struct Surroundings {
     format: Option<Format>,
     is_quiet: bool,
@@ -157,6 +160,7 @@ impl Arguments {
             match self.command {
                 Command::Run(arguments) => run::run(arguments, &surroundings).await,
                 Command::Check(arguments) => check::run(arguments, &surroundings).await,
+                Command::Plan(arguments) => plan::run(arguments, &surroundings).await,
                 Command::Explain(arguments) => explain::run(arguments, &surroundings).await,
                 Command::Graph(arguments) => graph::run(arguments, &surroundings).await,
                 Command::ExplainError(arguments) => explain_error::run(&arguments),
@@ -198,6 +202,14 @@ impl Surroundings {
         text.map_err(|e| Error::user(format!("`{}` cannot be read", path.display())).because(e))
     }
 
+    /// Returns where a pipeline file is; standard input is in the current folder.
+    fn place(&self, path: &Path) -> PathBuf {
+        match path == Path::new("-") {
+            true => self.working_folder.join("stdin.yaml"),
+            false => self.working_folder.join(path),
+        }
+    }
+
     /// Returns the pipeline files that arguments name: a folder stands for the `*.yaml` in it.
     fn expand(&self, paths: &[PathBuf]) -> Vec<PathBuf> {
         let files = |path: &PathBuf| match path.is_dir() {
@@ -211,10 +223,7 @@ impl Surroundings {
     /// What runs gets its files from elsewhere before.
     async fn load(&self, path: &Path, mut options: Options) -> Result<Loaded> {
         let text = self.read(path)?;
-        let place = match path == Path::new("-") {
-            true => self.working_folder.join("stdin.yaml"),
-            false => self.working_folder.join(path),
-        };
+        let place = self.place(path);
         if options.is_run {
             options.fetched = self.fetch(&text, &place, &options).await?;
         }
@@ -283,11 +292,23 @@ impl Surroundings {
     /// the answer: to a check, or when nothing else can be answered.
     fn show(&self, loaded: &Loaded, is_answer: bool) {
         let is_answer = is_answer || loaded.checked.is_none();
-        let format = match (self.format, self.has_colour) {
-            (Some(Format::Json | Format::Ndjson), _) if is_answer => spec::Format::Json,
-            (_, true) => spec::Format::Colour,
-            (_, false) => spec::Format::Plain,
+        let format = match self.format {
+            Some(Format::Json | Format::Ndjson) if is_answer => spec::Format::Json,
+            _ => self.plain(),
         };
+        self.show_as(loaded, format);
+    }
+
+    /// Shows what is wrong with a file on standard error, beside an answer on standard output.
+    fn show_beside(&self, loaded: &Loaded) {
+        self.show_as(loaded, self.plain());
+    }
+
+    fn plain(&self) -> spec::Format {
+        if self.has_colour { spec::Format::Colour } else { spec::Format::Plain }
+    }
+
+    fn show_as(&self, loaded: &Loaded, format: spec::Format) {
         let is_wrong = loaded.found.iter().any(|fault| fault.severity == Severity::Error);
         if loaded.found.is_empty() && format != spec::Format::Json || self.is_quiet && !is_wrong {
             return;

@@ -22,6 +22,24 @@ pub(super) fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
+/// Takes away what a terminal shows; a file or a pipe keeps everything.
+pub(super) fn clear() {
+    if io::stdout().is_terminal() {
+        print("\x1b[2J\x1b[H");
+    }
+}
+
+/// Writes texts as a table.
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row.iter().map(|cell| printable(cell)));
+    }
+    format!("{table}\n")
+}
+
 /// Says whether a person reads standard error.
 pub(super) fn is_watched() -> bool {
     io::stderr().is_terminal()

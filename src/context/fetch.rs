@@ -24,6 +24,12 @@ pub struct FetchContext<'a> {
 /// Where files are kept when a pipeline does not say, beside the pipeline file.
 const FOLDER: &str = "downloads";
 
+/// Returns the folder that keeps the files of a source: `download_to`, or the one for all.
+pub fn download_folder(download_to: Option<&Text>, scope: &Scope) -> PathBuf {
+    let said = download_to.and_then(|text| text.resolve_path(scope).ok().flatten());
+    said.unwrap_or_else(|| scope.folder.join(FOLDER))
+}
+
 impl FetchContext<'_> {
     /// Resolves a text; `None` when it has a mistake, which shows when the source is built.
     pub fn text(&self, text: &Text) -> Option<String> {
@@ -32,8 +38,7 @@ impl FetchContext<'_> {
 
     /// Returns the folder in which a source keeps its files.
     pub fn folder(&self, download_to: Option<&Text>) -> PathBuf {
-        let said = download_to.and_then(|text| text.resolve_path(self.scope).ok().flatten());
-        said.unwrap_or_else(|| self.scope.folder.join(FOLDER))
+        download_folder(download_to, self.scope)
     }
 
     /// Gets a file into a folder; `None` when there is no such file. `check` looks through a file

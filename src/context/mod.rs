@@ -10,7 +10,7 @@ mod stage;
 
 pub use bounds::{check_inside, project_folder, read_text};
 pub use build::{BuildContext, Files, below};
-pub use fetch::FetchContext;
+pub use fetch::{FetchContext, download_folder};
 pub use sql::{Sql, add_schema, ast, reference};
 pub use stage::{Batches, RowStream, StageContext};
 

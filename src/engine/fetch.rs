@@ -33,7 +33,7 @@ pub async fn fetch(
     let mut all: Vec<Fetched> = Vec::new();
     let Some(file) = file else { return Ok(all) };
     let scope = scope(&file, options, path, &mut Vec::new());
-    if !file.sources.iter().any(|node| node.kind.settings().is_elsewhere(&scope)) {
+    if !file.sources.iter().any(|node| node.kind.settings().elsewhere(&scope).is_some()) {
         return Ok(all);
     }
     let (checked, _) = check(text, path, Options { is_run: false, ..options.clone() }).await;

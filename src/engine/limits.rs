@@ -1,7 +1,10 @@
 //! What stops a run after everything was read and before anything is decided: too many bad rows,
 //! or too few rows.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+
+use serde::Serialize;
 
 use super::plan::Plan;
 use super::report::grouped;
@@ -43,6 +46,32 @@ pub(super) fn check_limits(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// A variable with another value than in an earlier run.
+#[derive(Clone, Debug, Serialize)]
+pub struct OtherVar {
+    /// Its name.
+    pub name: String,
+    /// Its value then; `None` when it had none, or was not there.
+    pub before: Option<String>,
+    /// Its value now.
+    pub now: Option<String>,
+}
+
+/// Compares the values of variables, each a JSON object of texts.
+pub(super) fn other_values(before: &str, now: &str) -> Vec<OtherVar> {
+    type Values = BTreeMap<String, Option<String>>;
+    let read = |text: &str| serde_json::from_str::<Values>(text).unwrap_or_default();
+    let (before, now) = (read(before), read(now));
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let value = |values: &Values, name: &str| values.get(name).cloned().flatten();
+    let vars = names.into_iter().map(|name| OtherVar {
+        name: name.clone(),
+        before: value(&before, name),
+        now: value(&now, name),
+    });
+    vars.filter(|var| var.before != var.now).collect()
+}
+
 fn too_many(node: &str, what: &str, n: u64, all: u64, limit: Share) -> Error {
     let share = n as f64 * 100.0 / all as f64;
     let (n, all) = (grouped(n), grouped(all));
@@ -56,9 +85,8 @@ impl Run {
     /// Returns the variables, paths apart, that had other values in the last run.
     pub(super) fn other_vars(&self, state: &State) -> Result<Vec<String>> {
         let Some(before) = state.last_vars(&self.checked.name)? else { return Ok(Vec::new()) };
-        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
-        let (before, now) = (read(&before), read(&self.checked.vars));
-        let is_other = |name: &&String| before[name.as_str()] != now[name.as_str()];
+        let other = other_values(&before, &self.checked.vars);
+        let is_other = |name: &&String| other.iter().any(|var| var.name == **name);
         Ok(self.checked.rule_vars.iter().filter(is_other).map(|name| format!("`{name}`")).collect())
     }
 

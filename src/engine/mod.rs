@@ -15,6 +15,7 @@ mod land;
 mod limits;
 mod operator;
 mod outlet;
+mod outlook;
 mod plan;
 mod project;
 mod report;
@@ -26,9 +27,13 @@ pub use check::{Checked, Options, Preview, RESERVED_IDS, check};
 pub use drawing::{Drawing, GraphNode, draw};
 pub use fetch::{Fetched, fetch};
 pub use file::File;
+pub use limits::OtherVar;
+pub use outlook::{
+    Change, Download, NodeOutlook, Outlook, SinkOutlook, SourceOutlook, There, Unfinished, outlook,
+};
 pub use plan::{Explained, explain};
 pub use project::{Outputs, open_tables, outputs, pipelines_in, query_duckdb};
-pub use report::{NodeReport, Report};
+pub use report::{NodeReport, Report, grouped};
 pub use run::{Progress, Run, SourceProgress};
 pub use schema::{Component, Field, components, schema};
 pub use testing::{Difference, StandIn, Tested, test};

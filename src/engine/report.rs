@@ -97,7 +97,7 @@ fn by(reasons: &[(String, u64)]) -> String {
 }
 
 /// Writes a number with a comma at every third digit.
-pub(super) fn grouped(n: u64) -> String {
+pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -1,5 +1,6 @@
 //! `companies_house_bulk`: the monthly register of live companies.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,10 +12,10 @@ use serde::Deserialize;
 use super::contract::Contract;
 use super::input::{self, Part};
 use super::layout::{Layout, find_parts};
-use super::{BuildSource, Source};
-use crate::context::{BuildContext, FetchContext};
+use super::{BuildSource, Elsewhere, Source, looked_into};
+use crate::context::{BuildContext, FetchContext, download_folder};
 use crate::error::{Error, Result};
-use crate::fetch::{Kept, is_address};
+use crate::fetch::{Kept, file_name, is_address};
 use crate::spec::{Code, Diagnostic, Scope, Share, Text};
 use crate::table::{built_in, date_in, days_since_1970};
 
@@ -58,8 +59,26 @@ impl BuildSource for CompaniesHouseBulk {
         Share::parse("10%").ok()
     }
 
-    fn is_elsewhere(&self, scope: &Scope) -> bool {
-        self.file.resolve(scope).ok().flatten().is_some_and(|file| is_elsewhere(&file))
+    fn elsewhere(&self, scope: &Scope) -> Option<Elsewhere> {
+        let file = self.file.resolve(scope).ok().flatten().filter(|file| is_elsewhere(file))?;
+        let folder = download_folder(self.download_to.as_ref(), scope);
+        let base = self.publisher(scope);
+        let (from, kept) = match month(&file) {
+            _ if is_address(&file) => (file.clone(), Some(folder.join(file_name(&file)))),
+            Some(month) => {
+                let name = format!("{NAME}{month}.zip");
+                (format!("{base}/{name}"), Some(folder.join(name)))
+            }
+            None => (format!("{base}, its newest snapshot"), newest_in(&folder)),
+        };
+        Some(Elsewhere { from, kept: kept.filter(|path| path.is_file()) })
+    }
+
+    fn looks_into(&self, scope: &Scope) -> Vec<PathBuf> {
+        match self.elsewhere(scope) {
+            Some(_) => Vec::new(),
+            None => looked_into(&self.file, scope),
+        }
     }
 
     async fn fetch(&self, context: &FetchContext<'_>) -> Result<Option<Kept>> {
@@ -72,9 +91,7 @@ impl BuildSource for CompaniesHouseBulk {
             let kept = context.file(&file, &folder, &input::check_whole).await?;
             return kept.ok_or_else(missing).map(Some);
         }
-        let base = self.base_url.as_ref().and_then(|base| context.text(base));
-        let base = base.unwrap_or_else(|| PUBLISHER.to_owned());
-        let base = base.trim_end_matches('/');
+        let base = &self.publisher(context.scope);
         let months = match month(&file) {
             Some(month) => vec![month],
             None => candidates(base, context).await.to_vec(),
@@ -167,7 +184,24 @@ fn days_in(page: &str) -> Vec<Date> {
         .collect()
 }
 
+/// Finds the newest snapshot that a folder keeps.
+fn newest_in(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let is_snapshot = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        days_in(&name).len() == 1 && name.starts_with(NAME) && name.ends_with(".zip")
+    };
+    entries.filter(is_snapshot).max()
+}
+
 impl CompaniesHouseBulk {
+    /// Returns where snapshots are published.
+    fn publisher(&self, scope: &Scope) -> String {
+        let base = self.base_url.as_ref().and_then(|base| base.resolve(scope).ok().flatten());
+        let base = base.unwrap_or_else(|| PUBLISHER.to_owned());
+        base.trim_end_matches('/').to_owned()
+    }
+
     fn given_date(&self, context: &mut BuildContext<'_>) -> Option<i32> {
         let text = self.snapshot_date.as_ref()?;
         match context.text(text)?.parse() {

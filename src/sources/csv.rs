@@ -1,5 +1,6 @@
 //! `csv`: files of delimited text.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,10 +10,10 @@ use serde::Deserialize;
 
 use super::contract::Contract;
 use super::layout::{Layout, find_parts};
-use super::{BuildSource, Source, input};
-use crate::context::{BuildContext, FetchContext, read_text};
+use super::{BuildSource, Elsewhere, Source, input, looked_into};
+use crate::context::{BuildContext, FetchContext, download_folder, read_text};
 use crate::error::{Error, Result};
-use crate::fetch::{Kept, is_address};
+use crate::fetch::{Kept, file_name, is_address};
 use crate::spec::{Code, Diagnostic, Located, Scope, Text};
 use crate::table::{TableSchema, built_in};
 
@@ -60,8 +61,19 @@ fn yes() -> bool {
 
 #[async_trait]
 impl BuildSource for Csv {
-    fn is_elsewhere(&self, scope: &Scope) -> bool {
-        self.path.resolve(scope).ok().flatten().is_some_and(|path| is_address(&path))
+    fn elsewhere(&self, scope: &Scope) -> Option<Elsewhere> {
+        let from = self.path.resolve(scope).ok().flatten().filter(|path| is_address(path))?;
+        let kept = download_folder(self.download_to.as_ref(), scope).join(file_name(&from));
+        Some(Elsewhere { from, kept: kept.is_file().then_some(kept) })
+    }
+
+    fn looks_into(&self, scope: &Scope) -> Vec<PathBuf> {
+        let is_file = |text: &&Text| {
+            let text = text.resolve(scope).ok().flatten().unwrap_or_default();
+            text != "-" && !is_address(&text) && built_in(&text).is_none()
+        };
+        let files = std::iter::once(&self.path).chain(&self.schema).filter(is_file);
+        files.flat_map(|text| looked_into(text, scope)).collect()
     }
 
     async fn fetch(&self, context: &FetchContext<'_>) -> Result<Option<Kept>> {

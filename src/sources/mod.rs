@@ -15,6 +15,7 @@ mod sqlite;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -26,7 +27,7 @@ use tokio::sync::mpsc;
 use crate::context::{BuildContext, FetchContext, ReadContext};
 use crate::error::{Error, Result};
 use crate::fetch::Kept;
-use crate::spec::{Scope, Share, kinds};
+use crate::spec::{Scope, Share, Text, kinds};
 
 pub use companies_house_bulk::CompaniesHouseBulk;
 pub use contract::{Contract, OnBadRow};
@@ -63,9 +64,15 @@ pub trait BuildSource: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Says whether it reads a file from elsewhere, which has to be got before it can run.
-    fn is_elsewhere(&self, _scope: &Scope) -> bool {
-        false
+    /// Returns from where it gets a file, if that is elsewhere: then it has to be got before a run.
+    fn elsewhere(&self, _scope: &Scope) -> Option<Elsewhere> {
+        None
+    }
+
+    /// Returns the files that it looks into while it is built, there or not; a folder stands for
+    /// the files in it.
+    fn looks_into(&self, _scope: &Scope) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// Gets that file; `None` when there is none to get.
@@ -77,6 +84,29 @@ pub trait BuildSource: fmt::Debug + Send + Sync {
     /// has no value yet and without it the columns cannot be known.
     fn build(&self, contract: &Contract, context: &mut BuildContext<'_>)
     -> Option<Arc<dyn Source>>;
+}
+
+/// A file elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Where it is: an address, or words for what is looked up first.
+    pub from: String,
+    /// The copy of it that was kept, which may be an older one.
+    pub kept: Option<PathBuf>,
+}
+
+/// Returns what a path means: itself, or for a glob its files and the folder that they are in.
+fn looked_into(path: &Text, scope: &Scope) -> Vec<PathBuf> {
+    let Some(path) = path.resolve_path(scope).ok().flatten() else { return Vec::new() };
+    let is_plain = |path: &&Path| !path.to_string_lossy().contains(['*', '?', '[']);
+    let around = path.ancestors().find(is_plain).map(Path::to_owned);
+    match around {
+        Some(around) if around != path => {
+            let files = glob::glob(&path.to_string_lossy()).into_iter().flatten().flatten();
+            files.chain([around]).collect()
+        }
+        _ => vec![path],
+    }
 }
 
 /// Something that can be read, from the beginning, any number of times.

@@ -22,10 +22,10 @@ use tokio::sync::mpsc;
 use super::contract::Contract;
 use super::layout::not_there;
 use super::refused::{Refused, rejected};
-use super::{Batch, BatchStream, BuildSource, Source, on_thread};
+use super::{Batch, BatchStream, BuildSource, Source, looked_into, on_thread};
 use crate::context::{BuildContext, Files, ReadContext};
 use crate::error::{Error, Result};
-use crate::spec::{Code, Diagnostic, Text};
+use crate::spec::{Code, Diagnostic, Scope, Text};
 use crate::table::NULL_PARTITION;
 
 /// Rows that are read together.
@@ -91,6 +91,10 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
 
 #[async_trait]
 impl BuildSource for Parquet {
+    fn looks_into(&self, scope: &Scope) -> Vec<PathBuf> {
+        looked_into(&self.path, scope)
+    }
+
     fn build(
         &self,
         contract: &Contract,

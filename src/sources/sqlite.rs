@@ -19,11 +19,11 @@ use tokio::sync::mpsc;
 use super::contract::{CheckedColumn, Contract};
 use super::layout::not_there;
 use super::refused::{Refused, rejected};
-use super::{Batch, BatchStream, BuildSource, Source, on_thread};
+use super::{Batch, BatchStream, BuildSource, Source, looked_into, on_thread};
 use crate::context::{BuildContext, Files, Position, ReadContext};
 use crate::error::{Error, Result};
 use crate::publish::quote;
-use crate::spec::{ChangedSince, Code, Diagnostic, Located, Period, Text, did_you_mean};
+use crate::spec::{ChangedSince, Code, Diagnostic, Located, Period, Scope, Text, did_you_mean};
 use crate::state::State;
 use crate::table::{Column, ColumnType, RowBuilder};
 
@@ -60,6 +60,10 @@ pub struct Sqlite {
 impl BuildSource for Sqlite {
     fn keeps_position(&self) -> bool {
         true
+    }
+
+    fn looks_into(&self, scope: &Scope) -> Vec<PathBuf> {
+        looked_into(&self.path, scope)
     }
 
     fn build(
