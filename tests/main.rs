@@ -10,6 +10,7 @@
 mod bulk;
 mod chain;
 mod crash;
+mod dev;
 mod download;
 #[cfg(feature = "duckdb")]
 mod duckdb;

@@ -4,6 +4,7 @@
 //! failed, 2 the user's file or flags are wrong, 3 the environment, 130 interrupted.
 
 mod check;
+mod dev;
 mod explain;
 mod explain_error;
 mod graph;
@@ -20,6 +21,7 @@ mod sandbox;
 mod schema;
 mod state;
 mod test;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -59,6 +61,7 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Plan(plan::Arguments),
+    Dev(dev::Arguments),
     Explain(explain::Arguments),
     ExplainError(explain_error::Arguments),
     Graph(graph::Arguments),
@@ -161,6 +164,7 @@ impl Arguments {
                 Command::Run(arguments) => run::run(arguments, &surroundings).await,
                 Command::Check(arguments) => check::run(arguments, &surroundings).await,
                 Command::Plan(arguments) => plan::run(arguments, &surroundings).await,
+                Command::Dev(arguments) => dev::run(arguments, &surroundings).await,
                 Command::Explain(arguments) => explain::run(arguments, &surroundings).await,
                 Command::Graph(arguments) => graph::run(arguments, &surroundings).await,
                 Command::ExplainError(arguments) => explain_error::run(&arguments),

@@ -1,7 +1,7 @@
 //! `pipeline test`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -35,29 +35,11 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     let (mut n_passed, mut n_failed) = (0, 0);
     let mut suites = Vec::new();
     for file in surroundings.expand(&arguments.files) {
-        let options = surroundings.options(&[], false, None)?;
-        let text = surroundings.read(&file)?;
-        let place = surroundings.working_folder.join(&file);
-        let (tests, found) = engine::test(&text, &place, &options, &arguments.wanted).await;
-        let name = file.display().to_string();
-        is_fine &= found.is_empty();
-        surroundings
-            .show(&Loaded { name: name.clone(), text: text.clone(), checked: None, found }, false);
-        for test in &tests {
-            let mark = if test.is_passed() { "✓" } else { "✗" };
-            let seconds = test.seconds;
-            output::print(&format!("{mark} {name}: {}  {seconds:.2} s\n", test.name.value));
-            output::print(&told(test));
-            let loaded = Loaded {
-                name: name.clone(),
-                text: text.clone(),
-                checked: None,
-                found: test.found.clone(),
-            };
-            surroundings.show(&loaded, false);
-            if test.is_passed() { n_passed += 1 } else { n_failed += 1 }
-        }
-        suites.push((name, tests));
+        let suite = run_file(&file, &arguments.wanted, surroundings).await?;
+        is_fine &= suite.is_fine;
+        n_passed += suite.n_passed();
+        n_failed += suite.n_failed();
+        suites.push(suite);
     }
     output::print(&format!("{n_passed} passed, {n_failed} failed\n"));
     if n_passed + n_failed == 0 && is_fine {
@@ -71,6 +53,51 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
         std::fs::write(&path, junit(&suites)).map_err(|e| Error::io(&path, e))?;
     }
     Ok(if is_fine && n_failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// The tests of a file, after they ran.
+pub(super) struct Suite {
+    /// The file.
+    name: String,
+    tests: Vec<Tested>,
+    /// Whether the file has no mistakes of its own.
+    pub(super) is_fine: bool,
+}
+
+impl Suite {
+    /// Returns how many tests passed.
+    pub(super) fn n_passed(&self) -> usize {
+        self.tests.iter().filter(|test| test.is_passed()).count()
+    }
+
+    /// Returns how many tests did not pass.
+    pub(super) fn n_failed(&self) -> usize {
+        self.tests.len() - self.n_passed()
+    }
+}
+
+/// Runs the tests of a file whose names hold a text, and shows what became of each.
+pub(super) async fn run_file(
+    file: &Path,
+    wanted: &str,
+    surroundings: &Surroundings,
+) -> Result<Suite> {
+    let options = surroundings.options(&[], false, None)?;
+    let text = surroundings.read(file)?;
+    let place = surroundings.working_folder.join(file);
+    let (tests, found) = engine::test(&text, &place, &options, wanted).await;
+    let name = file.display().to_string();
+    let is_fine = found.is_empty();
+    let loaded = |found| Loaded { name: name.clone(), text: text.clone(), checked: None, found };
+    surroundings.show(&loaded(found), false);
+    for test in &tests {
+        let mark = if test.is_passed() { "✓" } else { "✗" };
+        let seconds = test.seconds;
+        output::print(&format!("{mark} {name}: {}  {seconds:.2} s\n", test.name.value));
+        output::print(&told(test));
+        surroundings.show(&loaded(test.found.clone()), false);
+    }
+    Ok(Suite { name, tests, is_fine })
 }
 
 /// Tells what is not as expected: expected rows beside those that came.
@@ -114,10 +141,10 @@ fn table(difference: &Difference) -> String {
 }
 
 /// Writes the results as JUnit XML.
-fn junit(suites: &[(String, Vec<Tested>)]) -> String {
+fn junit(suites: &[Suite]) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
-    for (file, tests) in suites {
-        let n_failed = tests.iter().filter(|test| !test.is_passed()).count();
+    for suite in suites {
+        let (file, tests, n_failed) = (&suite.name, &suite.tests, suite.n_failed());
         let _ = writeln!(
             out,
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{n_failed}\">",

@@ -22,6 +22,7 @@ mod report;
 mod run;
 mod schema;
 mod testing;
+mod watched;
 
 pub use check::{Checked, Options, Preview, RESERVED_IDS, check};
 pub use drawing::{Drawing, GraphNode, draw};
@@ -37,3 +38,4 @@ pub use report::{NodeReport, Report, grouped};
 pub use run::{Progress, Run, SourceProgress};
 pub use schema::{Component, Field, components, schema};
 pub use testing::{Difference, StandIn, Tested, test};
+pub use watched::watched;
