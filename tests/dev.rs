@@ -116,9 +116,8 @@ fn every_change_is_checked_tested_and_shown_until_ctrl_c() {
     dev.until("│ CARL ┆ 175");
     dev.until(waiting);
 
-    let pid = dev.child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &pid]).status();
-    assert!(sent.expect("kill").success());
+    let interrupt = format!("kill -INT {}", dev.child.id());
+    assert!(Command::new("sh").args(["-c", &interrupt]).status().expect("a shell").success());
     assert_eq!(dev.child.wait().expect("an end").code(), Some(0));
     assert!(dev.lines.iter().all(|line| !line.contains('\u{1b}')), "nothing is cleared in a pipe");
     assert_eq!(

@@ -284,6 +284,26 @@ fn a_plan_tells_what_becomes_of_a_run_that_was_cut_off_and_leaves_it() {
 }
 
 #[test]
+fn a_state_without_definitions_is_looked_at_and_left_as_it_is() {
+    let project = project(NODES);
+    project.run(&["p.yaml"]);
+    let state = rusqlite::Connection::open(project.path("pipeline.db")).expect("the state");
+    let older = "ALTER TABLE engine_node_runs DROP COLUMN definition; PRAGMA user_version = 3";
+    state.execute_batch(older).expect("an older state");
+    let changes = changes(&plan(&project, &[]));
+    assert_eq!(changes.iter().filter(|change| change.starts_with("unknown ")).count(), 6);
+    let version = || state.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    assert_eq!(version(), Ok(3));
+    project.run(&["p.yaml"]);
+    assert_eq!(version(), Ok(4));
+    assert_eq!(others(&plan(&project, &[])), [""; 0]);
+    state.pragma_update(None, "user_version", 99).expect("a newer state");
+    let said = project.pipeline(&["plan", "p.yaml"]);
+    assert_eq!(said.code, Some(3));
+    assert!(said.err.contains("by a newer version of pipeline"), "{}", said.err);
+}
+
+#[test]
 fn a_running_pipeline_is_seen() {
     let project = project(NODES);
     let mut command = project.command(&["run", "p.yaml"]);

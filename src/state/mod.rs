@@ -172,6 +172,7 @@ mod tests {
         let before = nodes(Past::open(&path)?)?;
         assert_eq!(before, [("a".to_owned(), None)]);
         let mut state = State::open(&path)?;
+        state.connection().prepare("SELECT definition FROM engine_node_runs")?;
         assert_eq!(nodes(Past::open(&path)?)?, before);
         let version: i64 =
             state.connection().pragma_query_value(None, "user_version", |row| row.get(0))?;
