@@ -213,7 +213,13 @@ impl Sql {
     /// Takes a text apart. One with thousands of operators is refused: trees that deep are walked
     /// by recursion, and end the process when the stack does.
     fn tokens(&self, sql: &Located<String>) -> Result<Vec<TokenWithSpan>, Diagnostic> {
-        const MOST: usize = 2000;
+        const MOST: usize = 1000;
+        const MOST_BYTES: usize = 64 << 10;
+        if sql.len() > MOST_BYTES {
+            let message = format!("SQL: too long: more than {MOST_BYTES} bytes");
+            let fault = Diagnostic::error(Code::SqlSyntax, message, sql.at);
+            return Err(fault.help("divide it into several nodes, or join with a table of values"));
+        }
         let tokens = Tokenizer::new(&GenericDialect {}, sql)
             .tokenize_with_location()
             .map_err(|error| self.syntax(&error.into(), sql))?;

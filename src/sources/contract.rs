@@ -139,7 +139,7 @@ impl ContractColumn {
     /// Reads the pattern; notes when it is none.
     pub(super) fn pattern(&self, context: &mut BuildContext<'_>) -> Option<regex::Regex> {
         let pattern = self.matches.as_ref()?;
-        match regex::Regex::new(pattern) {
+        match regex::RegexBuilder::new(pattern).size_limit(1 << 20).build() {
             Ok(regex) => Some(regex),
             Err(error) => {
                 let message = format!("not a regular expression: {}", last_line(&error));

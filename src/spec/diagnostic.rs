@@ -228,11 +228,12 @@ fn group<'a>(diagnostic: &'a Diagnostic, file: &'a str, text: &'a str) -> Group<
         Severity::Warning => Level::WARNING,
     };
     let title = level.primary_title(&diagnostic.message).id(diagnostic.code.id());
-    let mut annotation = AnnotationKind::Primary.span(range(diagnostic.at, text));
+    let (line_number, line, range) = line_of(diagnostic.at, text);
+    let mut annotation = AnnotationKind::Primary.span(range);
     if let Some(label) = &diagnostic.label {
         annotation = annotation.label(label);
     }
-    let snippet = Snippet::source(text).line_start(1).path(file).annotation(annotation);
+    let snippet = Snippet::source(line).line_start(line_number).path(file).annotation(annotation);
     let group = Group::with_title(title).element(snippet);
     match &diagnostic.help {
         Some(help) => group.element(Level::HELP.message(help)),
@@ -240,18 +241,22 @@ fn group<'a>(diagnostic: &'a Diagnostic, file: &'a str, text: &'a str) -> Group<
     }
 }
 
-/// Turns a mark into a range of bytes; a mark beyond the text becomes its end.
-fn range(at: Mark, text: &str) -> std::ops::Range<usize> {
-    let mut start = 0;
-    for line in text.split_inclusive('\n').take(at.line.saturating_sub(1)) {
-        start += line.len();
-    }
-    let line = text[start..].lines().next().unwrap_or_default();
+/// Returns the line in which a mark stands, with its number, and the bytes of it that are meant; a
+/// mark beyond the text becomes its end. Only the line is shown: a text may have a hundred
+/// thousand.
+fn line_of(at: Mark, text: &str) -> (usize, &str, std::ops::Range<usize>) {
+    let mut lines = text.split('\n').enumerate().map(|(n, line)| (n + 1, line));
+    let last = || text.split('\n').enumerate().last().map(|(n, line)| (n + 1, line));
+    let found = lines.nth(at.line.saturating_sub(1)).or_else(last);
+    let (number, line) = found.unwrap_or((1, ""));
+    let line = line.trim_end_matches('\r');
     let byte_of =
         |column: usize| line.char_indices().nth(column).map_or(line.len(), |(offset, _)| offset);
-    let from = byte_of(at.column.saturating_sub(1));
-    let to = byte_of(at.column.saturating_sub(1) + at.len.max(1));
-    start + from..(start + to).min(text.len()).max(start + from)
+    let is_there = number == at.line.max(1);
+    let column = if is_there { at.column.saturating_sub(1) } else { usize::MAX };
+    let from = byte_of(column);
+    let to = byte_of(column.saturating_add(at.len.max(1)));
+    (number, line, from..to.max(from))
 }
 
 fn to_json(diagnostic: &Diagnostic, file: &str) -> serde_json::Value {
