@@ -3,6 +3,7 @@
 
 mod bounds;
 mod build;
+mod condition;
 mod fetch;
 mod place;
 mod sql;
@@ -10,6 +11,7 @@ mod stage;
 
 pub use bounds::{check_inside, project_folder, read_text};
 pub use build::{BuildContext, Files, below};
+pub use condition::Condition;
 pub use fetch::{FetchContext, download_folder};
 pub use sql::{Sql, add_schema, ast, reference};
 pub use stage::{Batches, RowStream, StageContext};
@@ -24,6 +26,11 @@ pub struct ReadContext {
     pub projection: Vec<usize>,
     /// The most rows to read (accepted and rejected ones); all of them otherwise.
     pub limit: Option<u64>,
+    /// Conditions without which a row is not wanted. A source may leave out, and only count, rows
+    /// for which one of them does not hold.
+    pub conditions: Vec<Condition>,
+    /// Whether the values of rows that are left out are checked all the same.
+    pub checks_all: bool,
     /// Bytes read so far, of the source's size, for progress.
     pub bytes: Arc<AtomicU64>,
     /// From where a source with `changed_since` reads, and how far it came.

@@ -18,6 +18,7 @@ mod outlet;
 mod outlook;
 mod plan;
 mod project;
+mod pushdown;
 mod report;
 mod run;
 mod schema;

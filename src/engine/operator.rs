@@ -19,7 +19,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result as PlanResult, internal_err};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::make_cooperative;
@@ -35,7 +35,8 @@ use futures::{Stream, StreamExt as _};
 
 use super::first::First;
 use super::land::{Landed, Tally};
-use crate::context::ReadContext;
+use super::pushdown::{condition, text_column};
+use crate::context::{Condition, ReadContext};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::sources::{Batch, OnBadRow, Source};
@@ -60,6 +61,8 @@ pub(super) enum Rows {
         on_bad_row: OnBadRow,
         /// The most rows to read.
         limit: Option<u64>,
+        /// Whether the values of rows that no condition wants are checked all the same.
+        checks_all: bool,
         /// What is counted; none when the table may be read any number of times.
         tally: Option<Arc<Tally>>,
     },
@@ -114,6 +117,17 @@ impl Table {
     pub(super) fn new(schema: SchemaRef, rows: Rows) -> Self {
         Self { schema, rows }
     }
+
+    /// Returns the text column of a condition that the source of this table can ask.
+    fn asked_by_source(&self, filter: &Expr) -> Option<usize> {
+        match &self.rows {
+            // Without a tally nobody sees what is rejected, and rows must not be left out unseen.
+            Rows::Source { source, tally: Some(_), .. } if source.asks_conditions() => {
+                text_column(filter, &self.schema)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for Table {
@@ -132,15 +146,33 @@ impl TableProvider for Table {
         TableType::Base
     }
 
+    /// A source may ask conditions on one text column before it makes a row; the plan asks again.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> PlanResult<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match self.asked_by_source(filter) {
+            Some(_) => TableProviderFilterPushDown::Inexact,
+            None => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         _limit: Option<usize>,
     ) -> PlanResult<Arc<dyn ExecutionPlan>> {
         let all = || (0..self.schema.fields().len()).collect();
         let projection: Vec<usize> = projection.cloned().unwrap_or_else(all);
+        let mut conditions = Vec::new();
+        for filter in filters {
+            if let Some(column) = self.asked_by_source(filter) {
+                conditions.push(condition(filter, column, &self.schema, state)?);
+            }
+        }
         let input = match &self.rows {
             Rows::Operated { plan, .. } => {
                 let input = state.create_physical_plan(plan).await?;
@@ -151,7 +183,7 @@ impl TableProvider for Table {
             }
             _ => None,
         };
-        Ok(Arc::new(RowsExec::try_new(self.clone(), projection, input)?))
+        Ok(Arc::new(RowsExec::try_new(self.clone(), projection, conditions, input)?))
     }
 }
 
@@ -160,6 +192,8 @@ impl TableProvider for Table {
 struct RowsExec {
     table: Table,
     projection: Vec<usize>,
+    /// What the source may ask before it makes a row.
+    conditions: Vec<Condition>,
     input: Option<Arc<dyn ExecutionPlan>>,
     properties: Arc<PlanProperties>,
 }
@@ -168,6 +202,7 @@ impl RowsExec {
     fn try_new(
         table: Table,
         projection: Vec<usize>,
+        conditions: Vec<Condition>,
         input: Option<Arc<dyn ExecutionPlan>>,
     ) -> PlanResult<Self> {
         let schema = Arc::new(table.schema.project(&projection)?);
@@ -178,7 +213,7 @@ impl RowsExec {
             Boundedness::Bounded,
         )
         .with_scheduling_type(SchedulingType::Cooperative);
-        Ok(Self { table, projection, input, properties: Arc::new(properties) })
+        Ok(Self { table, projection, conditions, input, properties: Arc::new(properties) })
     }
 }
 
@@ -188,7 +223,13 @@ impl DisplayAs for RowsExec {
         let n_columns = self.projection.len();
         match &self.table.rows {
             Rows::Source { source, .. } => {
-                write!(f, "SourceExec: {node}, {}, columns={n_columns}", source.describe())
+                write!(f, "SourceExec: {node}, {}, columns={n_columns}", source.describe())?;
+                let conditions: Vec<String> =
+                    self.conditions.iter().map(ToString::to_string).collect();
+                match conditions.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, ", where={}", conditions.join(" AND ")),
+                }
             }
             Rows::Landed { .. } => write!(f, "LandedExec: {node}, columns={n_columns}"),
             Rows::Operated { operator: Operator::Divide(rules), .. } => {
@@ -245,8 +286,8 @@ impl ExecutionPlan for RowsExec {
         if input.is_some() != self.input.is_some() || !children.is_empty() {
             return internal_err!("children cannot be replaced in {self:?}");
         }
-        let exec = Self::try_new(self.table.clone(), self.projection.clone(), input)?;
-        Ok(Arc::new(exec))
+        let (table, projection) = (self.table.clone(), self.projection.clone());
+        Ok(Arc::new(Self::try_new(table, projection, self.conditions.clone(), input)?))
     }
 
     fn with_new_children(
@@ -276,10 +317,12 @@ impl ExecutionPlan for RowsExec {
                 });
                 Ok(make_cooperative(Box::pin(RecordBatchStreamAdapter::new(schema, rows))))
             }
-            (Rows::Source { node, source, on_bad_row, limit, tally: Some(tally) }, _) => {
+            (Rows::Source { node, source, on_bad_row, limit, checks_all, tally: Some(tally) }, _) => {
                 let reading = ReadContext {
                     projection: self.projection.clone(),
                     limit: *limit,
+                    conditions: self.conditions.clone(),
+                    checks_all: *checks_all,
                     bytes: Arc::clone(&tally.bytes),
                     position: Arc::clone(&tally.position),
                 };
@@ -359,7 +402,7 @@ struct Accept {
 impl Accept {
     fn accept(&self, batch: Batch) -> Result<RecordBatch> {
         failpoint::pass("source.batch")?;
-        self.tally.accept(batch.rows.num_rows() as u64);
+        self.tally.accept(batch.rows.num_rows() as u64 + batch.n_left_out);
         if let Some(rejected) = batch.rejected {
             if self.on_bad_row == OnBadRow::Stop {
                 return Err(first_bad_row(&rejected));

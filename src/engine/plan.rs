@@ -27,7 +27,7 @@ use super::testing::Kept;
 use crate::context::{BuildContext, Sql, reference};
 use crate::error::Result;
 use crate::sinks::{Sink, SinkKind, Write};
-use crate::sources::{Contract, Given, Source, SourceKind};
+use crate::sources::{Contract, Given, OnBadRow, Source, SourceKind};
 use crate::spec::{Code, Diagnostic, Family, Located, Scope, Share};
 use crate::table;
 use crate::transforms::{Operator, PORT, Planned, Rule, TransformKind};
@@ -233,6 +233,9 @@ impl Planning<'_> {
             source: Arc::clone(&source),
             on_bad_row: contract.on_bad_row,
             limit: self.options.limit,
+            checks_all: contract.on_bad_row == OnBadRow::Stop
+                || contract.at_most.is_some()
+                || tally.rejects.is_some(),
             tally: Some(Arc::clone(&tally)),
         };
         let table = Table::new(source.schema(), rows);

@@ -262,6 +262,7 @@ fn table_of(database: &Path, table: &str) -> Result<Option<Arc<dyn TableProvider
         source: Arc::new(source),
         on_bad_row: OnBadRow::Stop,
         limit: None,
+        checks_all: true,
         tally: None,
     };
     Ok(Some(Arc::new(Table::new(schema, rows))))

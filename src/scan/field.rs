@@ -7,6 +7,8 @@ use std::borrow::Cow;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
     pub(crate) bytes: &'a [u8],
+    /// Where in the block they begin.
+    pub(crate) at: usize,
     pub(crate) quoted: bool,
     /// The quote, if it is doubled anywhere in the bytes.
     pub(crate) doubled: Option<u8>,
@@ -17,6 +19,11 @@ impl<'a> Field<'a> {
     /// quote is still doubled.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Returns where in the block that it was read from its [`bytes`](Self::bytes) begin.
+    pub fn start(&self) -> usize {
+        self.at
     }
 
     /// Says whether the field was quoted, which tells `""` from nothing at all.

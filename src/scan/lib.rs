@@ -51,14 +51,17 @@
 //! up to its fault, and its second line is then read again. A file in which every line starts such
 //! a record (each is `a","b`, say) costs up to `max_record` bytes of reading a line.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(not(any(test, fuzzing)), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod dialect;
 mod fault;
 mod field;
+#[allow(unsafe_code)]
+mod masks;
 mod record;
+mod regular;
 mod split;
 mod splitter;
 mod start;
@@ -66,14 +69,14 @@ mod walk;
 
 #[cfg(test)]
 mod properties;
-#[cfg(test)]
-mod reference;
+#[cfg(any(test, fuzzing))]
+pub mod reference;
 #[cfg(test)]
 mod tests;
 
 pub use dialect::Dialect;
 pub use fault::{Fault, FaultKind, Place};
 pub use field::Field;
-pub use split::Split;
+pub use split::{Fields, Split};
 pub use splitter::{DEFAULT_MAX_RECORD, Header, Splitter};
 pub use start::Start;

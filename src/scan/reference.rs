@@ -2,23 +2,30 @@
 //! time of a whole file in memory. The tests hold the splitter against it; where the two differ,
 //! this one is right.
 
-use crate::{Dialect, Fault, FaultKind, Place};
+use crate::regular::PORTABLE;
+use crate::{Dialect, Fault, FaultKind, Field, Place, Split, Splitter, Start};
 
 /// An accepted record: its line, its bytes in the file, and the value of each field with a mark
 /// whether it was quoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) line: u64,
-    pub(crate) raw: std::ops::Range<usize>,
-    pub(crate) fields: Vec<(Vec<u8>, bool)>,
+pub struct Record {
+    /// The physical line of its first byte.
+    pub line: u64,
+    /// Where it is in the file, without its line end.
+    pub raw: std::ops::Range<usize>,
+    /// Its values, and whether each was quoted.
+    pub fields: Vec<(Vec<u8>, bool)>,
 }
 
 /// All that is known of a file once it is split.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Whole {
-    pub(crate) records: Vec<Record>,
-    pub(crate) faults: Vec<Fault>,
-    pub(crate) lines: u64,
+pub struct Whole {
+    /// The accepted records.
+    pub records: Vec<Record>,
+    /// What was refused.
+    pub faults: Vec<Fault>,
+    /// How many LF there are.
+    pub lines: u64,
 }
 
 /// Where the machine is in a field.
@@ -37,7 +44,7 @@ enum End {
 }
 
 /// Splits a whole file, byte order mark included, into records of `n_fields` fields.
-pub(crate) fn split(dialect: Dialect, n_fields: usize, max_record: usize, file: &[u8]) -> Whole {
+pub fn split(dialect: Dialect, n_fields: usize, max_record: usize, file: &[u8]) -> Whole {
     let mut whole = Whole::default();
     let mut at = if file.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
     while at < file.len() {
@@ -70,6 +77,62 @@ pub(crate) fn split(dialect: Dialect, n_fields: usize, max_record: usize, file: 
     }
     whole.lines = file.iter().filter(|byte| **byte == b'\n').count() as u64;
     whole
+}
+
+/// Splits a file in blocks of these sizes, by the fastest way and by plain Rust.
+///
+/// # Panics
+///
+/// When the splitter and the reference differ.
+pub fn agrees(dialect: Dialect, n_fields: usize, max_record: usize, file: &[u8], sizes: &[usize]) {
+    let expected = split(dialect, n_fields, max_record, file);
+    let splitter = Splitter::new(dialect, n_fields).with_max_record(max_record);
+    for is_portable in [false, true] {
+        PORTABLE.set(is_portable);
+        let got = in_blocks(&splitter, file, sizes);
+        PORTABLE.set(false);
+        assert_eq!(got, expected, "blocks of {sizes:?}, portable: {is_portable}");
+    }
+}
+
+/// Splits a file in blocks, each ending one of `sizes` after the one before (empty: one block),
+/// carrying leftovers over, and gathers the results with positions in the file.
+pub fn in_blocks(splitter: &Splitter, file: &[u8], sizes: &[usize]) -> Whole {
+    let mut whole = Whole::default();
+    let mut split = Split::default();
+    let mut sizes = sizes.iter().copied().cycle();
+    let (mut from, mut to, mut start) = (0, 0, Start::FILE);
+    loop {
+        to = (to + sizes.next().unwrap_or(file.len())).min(file.len());
+        let block = &file[from..to];
+        let last = to == file.len();
+        splitter.split(block, start, last, &mut split);
+        for record in 0..split.len() {
+            let raw = split.raw(record);
+            assert!(block[raw.clone()].is_ascii() || !split.is_ascii());
+            let value = |field: Field<'_>| {
+                assert!(block[field.start()..].starts_with(field.bytes()));
+                (field.unescaped().into_owned(), field.is_quoted())
+            };
+            let fields: Vec<_> = split.fields(block, record).map(value).collect();
+            let one_by_one = (0..fields.len()).map(|field| value(split.field(block, record, field)));
+            assert!(one_by_one.eq(fields.iter().cloned()), "counted off, fields are the same");
+            let raw = from + raw.start..from + raw.end;
+            whole.records.push(Record { line: split.line(record), raw, fields });
+        }
+        for fault in split.faults() {
+            let raw = from + fault.raw.start..from + fault.raw.end;
+            whole.faults.push(Fault { raw, ..fault.clone() });
+        }
+        whole.lines += split.lines();
+        assert_eq!(split.next_start().line(), 1 + whole.lines);
+        assert!(block.len() - split.consumed() <= splitter.max_record().max(1) + 1);
+        (from, start) = (from + split.consumed(), split.next_start());
+        if last {
+            assert_eq!(from, file.len(), "a last block leaves nothing");
+            return whole;
+        }
+    }
 }
 
 /// Reads the record at the start of `rest`, which ends where the file ends.

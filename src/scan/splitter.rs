@@ -69,7 +69,10 @@ impl Splitter {
         let start = start.into();
         split.clear(self.n_fields, self.dialect, start);
         let mut walk = Walk::new(self, block, start, last);
-        while walk.step(split) {}
+        walk.take_regular(split);
+        while walk.step(split) {
+            walk.take_regular(split);
+        }
         split.consumed = walk.at;
         split.next_start = walk.start;
     }

@@ -35,6 +35,17 @@ impl Start {
     pub const fn line(self) -> u64 {
         self.line
     }
+
+    /// Returns the same start on another line: for a block whose line is not known yet.
+    #[must_use]
+    pub const fn on_line(self, line: u64) -> Self {
+        Self { line, inside: self.inside }
+    }
+
+    /// Says whether a record may begin here, which is so after the line end of one.
+    pub const fn is_record(self) -> bool {
+        matches!(self.inside, Inside::Record)
+    }
 }
 
 impl Default for Start {

@@ -1,6 +1,6 @@
 //! One table of made-up files per rule.
 
-use crate::properties::in_blocks;
+use crate::reference::in_blocks;
 use crate::{Dialect, Fault, FaultKind, Place, Split, Splitter, Start};
 
 /// Splits a file into records of `n_fields` fields and checks what comes out, in one block and byte

@@ -1,7 +1,7 @@
 //! Walks a block record by record: skips blank lines, keeps the good records, refuses the first
 //! line of each broken one, and stops before what the next block has to finish.
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::record::{self, Outcome};
 use crate::split::Record;
@@ -12,17 +12,20 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// A position in a block that only moves over what is decided.
 pub(crate) struct Walk<'a> {
-    splitter: &'a Splitter,
-    block: &'a [u8],
+    pub(crate) splitter: &'a Splitter,
+    pub(crate) block: &'a [u8],
     last: bool,
     pub(crate) at: usize,
     pub(crate) start: Start,
+    /// The end of the last line: what follows it may be unfinished.
+    pub(crate) regular_end: usize,
 }
 
 impl<'a> Walk<'a> {
     /// Starts at the first byte of `block` at which a record may begin.
     pub(crate) fn new(splitter: &'a Splitter, block: &'a [u8], start: Start, last: bool) -> Self {
-        let mut walk = Self { splitter, block, last, at: 0, start };
+        let regular_end = memrchr(b'\n', block).map_or(0, |newline| newline + 1);
+        let mut walk = Self { splitter, block, last, at: 0, start, regular_end };
         walk.enter();
         walk
     }
@@ -43,6 +46,11 @@ impl<'a> Walk<'a> {
             }
             Inside::RefusedLine => self.skip_refused_line(),
         }
+    }
+
+    /// Says whether a record may begin here.
+    pub(crate) fn is_at_record(&self) -> bool {
+        self.start.inside == Inside::Record
     }
 
     /// Skips up to the next line, or to the end of the block while there is none.
@@ -79,7 +87,7 @@ impl<'a> Walk<'a> {
 
     /// Takes the next record or refuses its first line; says whether the block may hold more.
     pub(crate) fn step(&mut self, split: &mut Split) -> bool {
-        if self.start.inside != Inside::Record || !self.skip_blank_lines() {
+        if !self.is_at_record() || !self.skip_blank_lines() {
             return false;
         }
         let Splitter { dialect, n_fields, max_record } = *self.splitter;
@@ -96,8 +104,16 @@ impl<'a> Walk<'a> {
             Outcome::Whole { len, .. } if len > max_record => self.too_long(),
             Outcome::Broken { at, .. } if at >= max_record => self.too_long(),
             Outcome::Unfinished if full => self.too_long(),
-            Outcome::Whole { fields, next, .. } if fields == n_fields => {
-                split.records.push(Record { start: self.at, line: self.start.line });
+            Outcome::Whole { fields, len, next } if fields == n_fields => {
+                let record = Record {
+                    start: self.at,
+                    len: len as u32,
+                    line: self.start.line,
+                    ends: base,
+                    is_doubled: false,
+                };
+                split.records.push(record);
+                split.is_ascii &= window[..len].is_ascii();
                 self.at += next;
                 self.start.line += memchr_iter(b'\n', &window[..next]).count() as u64;
                 return true;

@@ -5,6 +5,7 @@
 
 mod csv;
 mod duckdb;
+mod encode;
 mod parquet;
 mod sqlite;
 

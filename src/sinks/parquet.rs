@@ -17,6 +17,7 @@ use datafusion::parquet::file::properties::WriterProperties;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::encode::ParquetFile;
 use super::{BuildSink, Disposition, Hashing, Sink, Target, Write};
 use crate::context::{Batches, BuildContext, RowStream, StageContext};
 use crate::error::{Error, Result};
@@ -191,8 +192,33 @@ struct Writers<'a> {
     schema: SchemaRef,
     kept: Vec<usize>,
     partition_by: Vec<(String, usize)>,
-    open: BTreeMap<PathBuf, (ArrowWriter<Hashing>, u64)>,
+    open: BTreeMap<PathBuf, (Writer, u64)>,
 }
+
+/// A file that is being written. One alone is encoded on all cores; many at a time would take too
+/// much memory for that.
+enum Writer {
+    Alone(Box<ParquetFile<Hashing>>),
+    OfMany(Box<ArrowWriter<Hashing>>),
+}
+
+impl Writer {
+    fn write(&mut self, rows: &RecordBatch) -> Written<()> {
+        match self {
+            Self::Alone(writer) => writer.write(rows),
+            Self::OfMany(writer) => writer.write(rows),
+        }
+    }
+
+    fn close(self) -> Written<Hashing> {
+        match self {
+            Self::Alone(writer) => writer.close(),
+            Self::OfMany(writer) => writer.into_inner(),
+        }
+    }
+}
+
+type Written<T> = datafusion::parquet::errors::Result<T>;
 
 impl<'a> Writers<'a> {
     fn new(
@@ -270,7 +296,7 @@ impl<'a> Writers<'a> {
         failpoint::pass("stage.parquet.batch")
     }
 
-    fn create(&self, folder: &Path) -> Result<ArrowWriter<Hashing>> {
+    fn create(&self, folder: &Path) -> Result<Writer> {
         // One after the other, so that a staged folder that was swept away stays away.
         let mut path = self.staged.to_owned();
         for part in folder.components() {
@@ -288,9 +314,15 @@ impl<'a> Writers<'a> {
         // Without Arrow's own schema in the file every reader sees plain text, not text views.
         let options =
             ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let schema = Arc::clone(&self.schema);
-        ArrowWriter::try_new_with_options(Hashing::create(&path)?, schema, options)
-            .map_err(|e| cannot_write(&path, e))
+        let file = Hashing::create(&path)?;
+        let schema = &self.schema;
+        let writer = match self.partition_by.is_empty() {
+            true => ParquetFile::try_new(file, schema, options, ROW_GROUP)
+                .map(|writer| Writer::Alone(Box::new(writer))),
+            false => ArrowWriter::try_new_with_options(file, Arc::clone(schema), options)
+                .map(|writer| Writer::OfMany(Box::new(writer))),
+        };
+        writer.map_err(|e| cannot_write(&path, e))
     }
 
     fn file_name(&self) -> String {
@@ -308,7 +340,7 @@ impl<'a> Writers<'a> {
         for (folder, (writer, rows)) in self.open {
             let path = folder.join(&name);
             let staged = self.staged.join(&path);
-            let file = writer.into_inner().map_err(|e| cannot_write(&staged, e))?;
+            let file = writer.close().map_err(|e| cannot_write(&staged, e))?;
             let (bytes, sha256) = file.close().map_err(|e| Error::io(&staged, e))?;
             written.push(WrittenFile { path, rows, bytes, sha256 });
             failpoint::pass("stage.parquet.closed")?;

@@ -1,35 +1,30 @@
 //! Delimited text into typed rows: what `csv` and `companies_house_bulk` have in common.
 //!
-//! One thread reads and splits, several convert; the rows keep the order of the file. A record
-//! that cannot be split, or does not fit its columns, becomes a row of `.rejected`.
+//! A file is read in pieces, several at the same time (`pieces.rs`); each is split and converted at
+//! once (`convert.rs`), and the rows are put back into the order of the file. A record that cannot
+//! be split, or does not fit its columns, becomes a row of `.rejected`.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::io::Read;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Read as _};
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::{ArrayRef, Date32Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use futures::StreamExt as _;
-use scan::{Dialect, Split, Splitter, Start};
-use tokio::sync::mpsc;
+use datafusion::arrow::record_batch::RecordBatch;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use scan::{Dialect, Splitter, Start};
 
 use super::contract::CheckedColumn;
+use super::convert::{Converted, Converter};
 use super::input::Part;
-use super::refused::{Refused, rejected};
+use super::pieces::{Cut, Piece, unpack};
+use super::refused::rejected;
 use super::{Batch, BatchStream, Source, on_thread};
 use crate::context::ReadContext;
 use crate::error::{Error, Result};
-use crate::table::RowBuilder;
 
-/// Bytes that are read, split and converted together: some 8,000 rows of the register.
-const BLOCK: usize = 4 << 20;
 /// Bytes in which the header line must end.
 const HEADER: usize = 1 << 20;
-/// Raw text of a rejected row is cut after this many bytes.
-const MOST_RAW: usize = 64 << 10;
 
 /// Files of delimited text with known columns.
 #[derive(Clone, Debug)]
@@ -83,37 +78,36 @@ impl Delimited {
     }
 }
 
+impl Delimited {
+    fn read_in(&self, cut: Cut, context: ReadContext) -> BatchStream {
+        let fields = self.fields();
+        let projected: Vec<Field> =
+            context.projection.iter().filter_map(|&i| fields.get(i).cloned()).collect();
+        let left = context.limit;
+        let schema = Arc::new(Schema::new(projected));
+        let reading = Reading {
+            source: self.clone(),
+            cut,
+            context: context.clone(),
+            converter: Arc::new(Converter::new(self.clone(), schema, context)),
+            left: Arc::new(Mutex::new(left)),
+        };
+        let parts = stream::iter(0..self.parts.len());
+        parts.flat_map(move |index| reading.clone().part(index)).boxed()
+    }
+}
+
 impl Source for Delimited {
     fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.fields()))
     }
 
     fn read(&self, context: ReadContext) -> BatchStream {
-        let fields = self.fields();
-        let projected: Vec<Field> =
-            context.projection.iter().filter_map(|&i| fields.get(i).cloned()).collect();
-        let converter = Arc::new(Converter {
-            source: self.clone(),
-            projection: context.projection.clone(),
-            schema: Arc::new(Schema::new(projected)),
-        });
-        let source = self.clone();
-        on_thread(move |sender| source.read_all(&context, sender))
-            .map(move |block| {
-                let converter = Arc::clone(&converter);
-                async move {
-                    let block = block?;
-                    let convert = move || converter.convert(&block);
-                    let handle = tokio::task::spawn_blocking(convert);
-                    match handle.await {
-                        Ok(result) => result,
-                        Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-                        Err(e) => Err(Error::internal("a reader was cancelled").because(e)),
-                    }
-                }
-            })
-            .buffered(2)
-            .boxed()
+        self.read_in(Cut::USUAL, context)
+    }
+
+    fn asks_conditions(&self) -> bool {
+        true
     }
 
     fn size(&self) -> Option<u64> {
@@ -139,186 +133,195 @@ impl Source for Delimited {
     }
 }
 
-/// A block of bytes with whole records, split.
-struct Block {
-    part: usize,
-    bytes: Vec<u8>,
-    split: Split,
-    /// The line of the last record that is wanted; all of them otherwise.
-    last_line: Option<u64>,
+/// One reading of the files.
+#[derive(Clone)]
+struct Reading {
+    source: Delimited,
+    cut: Cut,
+    context: ReadContext,
+    converter: Arc<Converter>,
+    /// How many more records are wanted; all of them otherwise.
+    left: Arc<Mutex<Option<u64>>>,
 }
 
-/// Takes the records of a block, good and bad ones, from those that are left to be read. Returns
-/// the line of the last one when there are more than are left.
-fn last_line(split: &Split, left: &mut u64) -> Option<u64> {
-    let mut lines: Vec<u64> = (0..split.len()).map(|record| split.line(record)).collect();
-    lines.extend(split.faults().iter().map(|fault| fault.line));
-    lines.sort_unstable();
-    let n_wanted = *left as usize;
-    *left = left.saturating_sub(lines.len() as u64);
-    if lines.len() <= n_wanted { None } else { n_wanted.checked_sub(1).map(|last| lines[last]) }
+impl Reading {
+    /// Reads a file: its pieces at the same time, their rows in order.
+    fn part(self, index: usize) -> BatchStream {
+        let begin = async move {
+            let reading = self.clone();
+            match blocking(move || reading.begin(index)).await {
+                Ok(Some((position, start))) => self.pieces(index, position, start),
+                Ok(None) => stream::empty().boxed(),
+                Err(error) => stream::once(async { Err(error) }).boxed(),
+            }
+        };
+        stream::once(begin).flatten().boxed()
+    }
+
+    /// Finds where the rows of a file begin; `None` when there are none.
+    fn begin(&self, index: usize) -> Result<Option<(u64, Start)>> {
+        let part = &self.source.parts[index].part;
+        if self.left() == Some(0) {
+            return Ok(None);
+        }
+        if !self.source.has_header {
+            return Ok(Some((0, Start::FILE)));
+        }
+        let (bytes, is_all) = part.start(HEADER)?;
+        let header = Splitter::header(self.source.dialect, &bytes, is_all).map_err(|fault| {
+            Error::user(format!("`{}`: the first line is broken: {fault}", part.name()))
+        })?;
+        Ok(header.map(|header| (header.consumed as u64, header.next_start)))
+    }
+
+    fn pieces(self, index: usize, position: u64, start: Start) -> BatchStream {
+        let pieces = match self.source.parts[index].part.open_plain() {
+            Ok(Some((file, size))) => {
+                stream::iter(Piece::of_file(file, position, size, self.cut).map(Ok)).boxed()
+            }
+            Ok(None) => self.clone().unpacked(index, position),
+            Err(error) => return stream::once(async { Err(error) }).boxed(),
+        };
+        // A limit is kept one piece after the other: none is read that is not wanted.
+        let n_at_once = match self.context.limit {
+            Some(_) => 1,
+            None => 1 + std::thread::available_parallelism().map_or(2, NonZero::get),
+        };
+        let reading = self.clone();
+        let convert = move |piece: Result<Piece>| {
+            let reading = reading.clone();
+            async move {
+                let piece = piece?;
+                let converted = reading.convert(index, piece.clone(), Start::record(1)).await?;
+                Ok((piece, converted))
+            }
+        };
+        let joined = Joined {
+            reading: self,
+            index,
+            pieces: pieces.map(convert).buffered(n_at_once).boxed(),
+            position,
+            rest: Vec::new(),
+            start,
+            batches: VecDeque::new(),
+            is_done: false,
+        };
+        let next = |mut joined: Joined| async move { joined.next().await.map(|b| (b, joined)) };
+        stream::unfold(joined, next).boxed()
+    }
+
+    /// Unpacks a file on a thread of its own, from a position on.
+    fn unpacked(self, index: usize, position: u64) -> BoxStream<'static, Result<Piece>> {
+        on_thread(move |sender| {
+            let part = &self.source.parts[index].part;
+            part.read(Arc::clone(&self.context.bytes), |reader| {
+                let broken = |error| {
+                    let message = format!("`{}` cannot be read to its end", part.name());
+                    Error::external(message).because(error)
+                };
+                io::copy(&mut reader.take(position), &mut io::sink()).map_err(broken)?;
+                let take = |piece| sender.blocking_send(Ok(piece)).is_ok();
+                unpack(reader, self.cut, take).map_err(broken)
+            })
+        })
+    }
+
+    async fn convert(&self, index: usize, piece: Piece, start: Start) -> Result<Converted> {
+        let reading = self.clone();
+        blocking(move || {
+            let part = &reading.source.parts[index];
+            reading.converter.convert(part, &piece, start, reading.left())
+        })
+        .await
+    }
+
+    fn left(&self) -> Option<u64> {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Delimited {
-    fn read_all(&self, context: &ReadContext, sender: &mpsc::Sender<Result<Block>>) -> Result<()> {
-        let mut left = context.limit;
-        for index in 0..self.parts.len() {
-            let reading = PartReading { source: self, index, bytes: &context.bytes };
-            if left == Some(0) || !reading.read(sender, &mut left)? {
-                break;
+/// The rows of a file's pieces in their order. A piece that did not begin where the one before
+/// ended is converted again, from there.
+struct Joined {
+    reading: Reading,
+    index: usize,
+    pieces: BoxStream<'static, Result<(Piece, Converted)>>,
+    /// Where the next record is.
+    position: u64,
+    /// What the last piece read of it.
+    rest: Vec<u8>,
+    start: Start,
+    batches: VecDeque<Batch>,
+    is_done: bool,
+}
+
+impl Joined {
+    async fn next(&mut self) -> Option<Result<Batch>> {
+        loop {
+            if let Some(batch) = self.batches.pop_front() {
+                return Some(Ok(batch));
+            }
+            if self.is_done {
+                return None;
+            }
+            match self.pieces.next().await? {
+                Ok((piece, converted)) => {
+                    if let Err(error) = self.take(piece, converted).await {
+                        self.is_done = true;
+                        return Some(Err(error));
+                    }
+                }
+                Err(error) => {
+                    self.is_done = true;
+                    return Some(Err(error));
+                }
             }
         }
+    }
+
+    async fn take(&mut self, piece: Piece, mut converted: Converted) -> Result<()> {
+        let is_bytes = matches!(piece, Piece::Bytes { .. });
+        let is_right = self.start.is_record()
+            && self.rest.is_empty()
+            && (is_bytes || converted.begin == self.position);
+        if !is_right {
+            let piece = piece.from(self.position, &self.rest);
+            converted = self.reading.convert(self.index, piece, self.start).await?;
+        }
+        let first_line = self.start.line();
+        self.position = converted.end;
+        self.start = converted.next_start.on_line(first_line + converted.next_start.line() - 1);
+        self.rest = converted.rest;
+        *self.reading.left.lock().unwrap_or_else(PoisonError::into_inner) = converted.left;
+        self.is_done = converted.left == Some(0);
+        for refused in &mut converted.refused {
+            refused.line += first_line - 1;
+        }
+        let part = &self.reading.source.parts[self.index].part;
+        let mut rejected = rejected(&part.name(), &converted.refused)?;
+        let mut n_left_out = converted.n_left_out;
+        if converted.rows.is_empty() && (n_left_out > 0 || rejected.is_some()) {
+            let schema = Arc::clone(self.reading.converter.schema());
+            converted.rows.push(RecordBatch::new_empty(schema));
+        }
+        self.batches.extend(converted.rows.into_iter().map(|rows| Batch {
+            rows,
+            rejected: rejected.take(),
+            n_left_out: std::mem::take(&mut n_left_out),
+        }));
         Ok(())
     }
 }
 
-struct PartReading<'a> {
-    source: &'a Delimited,
-    index: usize,
-    bytes: &'a Arc<AtomicU64>,
-}
-
-impl PartReading<'_> {
-    /// Reads one file to its end. `Ok(false)` when no more rows are wanted.
-    fn read(&self, sender: &mpsc::Sender<Result<Block>>, left: &mut Option<u64>) -> Result<bool> {
-        let part = &self.source.parts[self.index];
-        part.part.read(Arc::clone(self.bytes), |reader| {
-            let splitter = Splitter::new(self.source.dialect, part.n_fields);
-            let mut rest: Vec<u8> = Vec::new();
-            let mut start = Start::FILE;
-            let mut is_header = self.source.has_header;
-            let mut wanted = BLOCK;
-            loop {
-                let mut bytes = std::mem::take(&mut rest);
-                let is_last = !self.fill(reader, &mut bytes, wanted)?;
-                let mut skipped = 0;
-                if is_header {
-                    let Some((consumed, next)) = self.header(&bytes, is_last)? else {
-                        return Ok(true);
-                    };
-                    (skipped, start, is_header) = (consumed, next, false);
-                }
-                if skipped > 0 {
-                    bytes.drain(..skipped);
-                }
-                let mut split = Split::default();
-                splitter.split(&bytes, start, is_last, &mut split);
-                start = split.next_start();
-                rest.extend_from_slice(&bytes[split.consumed()..]);
-                // A record longer than a block needs a longer block; the splitter has the limit.
-                wanted = if split.consumed() == 0 { bytes.len() + BLOCK } else { BLOCK };
-                let last_line = left.as_mut().and_then(|left| last_line(&split, left));
-                let block = Block { part: self.index, bytes, split, last_line };
-                if sender.blocking_send(Ok(block)).is_err() || *left == Some(0) {
-                    return Ok(false);
-                }
-                if is_last {
-                    return Ok(true);
-                }
-            }
-        })
+/// Runs work that blocks on a thread for that.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(Error::internal("a reader was cancelled").because(error)),
     }
-
-    /// Reads until `bytes` holds `wanted` bytes; returns `false` at the end of the file.
-    fn fill(&self, reader: &mut dyn Read, bytes: &mut Vec<u8>, wanted: usize) -> Result<bool> {
-        let missing = wanted.saturating_sub(bytes.len()).max(1);
-        bytes.reserve_exact(missing);
-        let n = reader.take(missing as u64).read_to_end(bytes).map_err(|error| {
-            let name = self.source.parts[self.index].part.name();
-            Error::external(format!("`{name}` cannot be read to its end")).because(error)
-        })?;
-        Ok(n == missing)
-    }
-
-    /// Skips the header; `None` when the file is empty.
-    fn header(&self, bytes: &[u8], is_last: bool) -> Result<Option<(usize, Start)>> {
-        let header = Splitter::header(self.source.dialect, bytes, is_last).map_err(|fault| {
-            let name = self.source.parts[self.index].part.name();
-            Error::user(format!("`{name}`: the first line is broken: {fault}"))
-        })?;
-        Ok(header.map(|header| (header.consumed, header.next_start)))
-    }
-}
-
-/// Turns blocks into rows.
-struct Converter {
-    source: Delimited,
-    projection: Vec<usize>,
-    schema: SchemaRef,
-}
-
-impl Converter {
-    fn convert(&self, block: &Block) -> Result<Batch> {
-        let part = &self.source.parts[block.part];
-        let n_columns = self.source.columns.len();
-        let kept: Vec<usize> =
-            self.projection.iter().copied().filter(|&index| index < n_columns).collect();
-        let mut builder = RowBuilder::new(&self.source.columns, &kept)
-            .ok_or_else(|| Error::internal("an unchecked date format"))?;
-        let mut refused: Vec<Refused> = Vec::new();
-        let split = &block.split;
-        let is_text = std::str::from_utf8(&block.bytes[..split.consumed()]).is_ok();
-        let mut fields: Vec<Cow<'_, [u8]>> = Vec::with_capacity(n_columns);
-        let mut n_rows = 0;
-        let is_wanted = |line: u64| block.last_line.is_none_or(|last| line <= last);
-        for record in (0..split.len()).filter(|&record| is_wanted(split.line(record))) {
-            let raw = &block.bytes[split.raw(record)];
-            fields.clear();
-            fields.extend(part.fields.iter().map(|field| match field {
-                Some(field) => split.field(&block.bytes, record, *field).unescaped(),
-                None => Cow::Borrowed(&b""[..]),
-            }));
-            let fault = match is_text || std::str::from_utf8(raw).is_ok() {
-                true => builder.push(&fields).err().map(|fault| fault.to_string()),
-                false => Some(not_text(&part.fields, &fields, &self.source.columns)),
-            };
-            match fault {
-                None => n_rows += 1,
-                Some(reason) => {
-                    refused.push(Refused { line: split.line(record), reason, raw: text(raw) });
-                }
-            }
-        }
-        for fault in split.faults().iter().filter(|fault| is_wanted(fault.line)) {
-            let raw = text(&block.bytes[fault.raw.clone()]);
-            refused.push(Refused { line: fault.line, reason: fault.kind.to_string(), raw });
-        }
-        refused.sort_by_key(|row| row.line);
-        let rows = self.rows(builder.finish(), n_rows, part.day)?;
-        Ok(Batch { rows, rejected: rejected(&part.part.name(), &refused)? })
-    }
-
-    fn rows(&self, built: Vec<ArrayRef>, n_rows: usize, day: Option<i32>) -> Result<RecordBatch> {
-        let mut built = built.into_iter();
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.projection.len());
-        for &index in &self.projection {
-            if index < self.source.columns.len() {
-                columns.extend(built.next());
-            } else {
-                columns.push(Arc::new(Date32Array::from(vec![day; n_rows])));
-            }
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .map_err(|e| Error::internal("rows do not fit their schema").because(e))
-    }
-}
-
-/// Names the first field that is not UTF-8.
-fn not_text(
-    places: &[Option<usize>],
-    fields: &[Cow<'_, [u8]>],
-    columns: &[CheckedColumn],
-) -> String {
-    let bad = fields.iter().position(|field| std::str::from_utf8(field).is_err());
-    match bad.filter(|&index| places[index].is_some()) {
-        Some(index) => format!("{}: not UTF-8 text", columns[index].0.name),
-        None => "not UTF-8 text".to_owned(),
-    }
-}
-
-fn text(raw: &[u8]) -> String {
-    String::from_utf8_lossy(&raw[..raw.len().min(MOST_RAW)]).into_owned()
 }
 
 /// Finds for each of `columns` its field in a file whose header is `names`.
@@ -329,3 +332,6 @@ pub(super) fn match_header(columns: &[CheckedColumn], names: &[String]) -> Vec<O
     }
     columns.iter().map(|(column, _)| by_name.get(column.header()).copied()).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,7 @@ impl Source for Given {
         let rows = self.rows.slice(0, n_rows.min(self.rows.num_rows()));
         let batch = rows
             .project(&context.projection)
-            .map(|rows| Batch { rows, rejected: None })
+            .map(Batch::new)
             .map_err(|error| Error::internal("a projection").because(error));
         futures::stream::once(async move { batch }).boxed()
     }

@@ -69,6 +69,16 @@ impl Part {
         std::fs::metadata(&self.path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len())
     }
 
+    /// Opens a plain file that can be read at any position, with its size; `None` for anything else.
+    pub(super) fn open_plain(&self) -> Result<Option<(File, u64)>> {
+        if self.packing != Packing::Plain || self.is_stdin() || self.size().is_none() {
+            return Ok(None);
+        }
+        let file = File::open(&self.path).map_err(|e| Error::io(&self.path, e))?;
+        let size = file.metadata().map_err(|e| Error::io(&self.path, e))?.len();
+        Ok(Some((file, size)))
+    }
+
     /// Hands a reader of the unpacked bytes to `work`. `progress` counts bytes of the file on disk.
     pub(super) fn read<T>(
         &self,

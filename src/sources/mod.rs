@@ -4,12 +4,14 @@
 
 mod companies_house_bulk;
 mod contract;
+mod convert;
 mod csv;
 mod delimited;
 mod given;
 mod input;
 mod layout;
 mod parquet;
+mod pieces;
 mod refused;
 mod sqlite;
 
@@ -125,6 +127,11 @@ pub trait Source: fmt::Debug + Send + Sync {
 
     /// Says in a few words what it reads, for reports.
     fn describe(&self) -> String;
+
+    /// Says whether it asks the conditions of a [`ReadContext`] before it makes a row.
+    fn asks_conditions(&self) -> bool {
+        false
+    }
 }
 
 /// Rows that were read together.
@@ -134,6 +141,15 @@ pub struct Batch {
     pub rows: RecordBatch,
     /// Rejected rows, with the columns of [`crate::table::rejected_schema`].
     pub rejected: Option<RecordBatch>,
+    /// Accepted rows that were left out, because a condition does not hold for them.
+    pub n_left_out: u64,
+}
+
+impl Batch {
+    /// Makes a batch of accepted rows.
+    pub fn new(rows: RecordBatch) -> Self {
+        Self { rows, rejected: None, n_left_out: 0 }
+    }
 }
 
 /// Batches as they are read.

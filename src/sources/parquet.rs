@@ -346,7 +346,7 @@ impl Folder {
             }
         }
         if faults.iter().all(Option::is_none) {
-            return Ok(Batch { rows: batch, rejected: None });
+            return Ok(Batch::new(batch));
         }
         let is_good: BooleanArray = faults.iter().map(|fault| Some(fault.is_none())).collect();
         let good = filter_record_batch(&batch, &is_good)
@@ -359,7 +359,7 @@ impl Folder {
             }
         }
         let name = part.path.display().to_string();
-        Ok(Batch { rows: good, rejected: rejected(&name, &refused)? })
+        Ok(Batch { rejected: rejected(&name, &refused)?, ..Batch::new(good) })
     }
 }
 

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::publish::quote;
 use crate::spec::{ChangedSince, Code, Diagnostic, Located, Period, Scope, Text, did_you_mean};
 use crate::state::State;
-use crate::table::{Column, ColumnType, RowBuilder};
+use crate::table::{Column, ColumnType, RowBuilder, RowFault, Texts};
 
 /// Rows that are read together.
 const BATCH: usize = 8192;
@@ -270,6 +270,7 @@ struct Rows<'a> {
     table: &'a Table,
     schema: SchemaRef,
     builder: RowBuilder,
+    texts: Texts,
     refused: Vec<Refused>,
     n_rows: usize,
     n_read: u64,
@@ -284,7 +285,8 @@ impl<'a> Rows<'a> {
         let builder = RowBuilder::new(&table.columns, projection)
             .ok_or_else(|| Error::internal("an unchecked date format"))?;
         let schema = Arc::new(schema);
-        Ok(Self { table, schema, builder, refused: Vec::new(), n_rows: 0, n_read: 0 })
+        let texts = builder.texts();
+        Ok(Self { table, schema, builder, texts, refused: Vec::new(), n_rows: 0, n_read: 0 })
     }
 
     /// Adds a row. SQLite lets any value stand in any column: a row with one of another type is
@@ -311,7 +313,7 @@ impl<'a> Rows<'a> {
         }
         let fault = match blob {
             Some(name) => Some(format!("{name}: not text")),
-            None => self.builder.push(&fields).err().map(|fault| fault.to_string()),
+            None => self.add(&fields).map(|fault| fault.to_string()),
         };
         match fault {
             None => self.n_rows += 1,
@@ -325,6 +327,16 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
+    /// Adds the fields of a row, or says why they do not fit.
+    fn add(&mut self, fields: &[Cow<'_, [u8]>]) -> Option<RowFault> {
+        self.texts.clear();
+        self.texts.begin("");
+        for (place, index) in self.builder.needed().enumerate() {
+            self.texts.put_text(place, &String::from_utf8_lossy(&fields[index]));
+        }
+        self.builder.push(&self.texts).pop().map(|(_, fault)| fault)
+    }
+
     fn finish(&mut self) -> Result<Batch> {
         let columns = self.builder.finish();
         let n_rows = std::mem::take(&mut self.n_rows);
@@ -333,7 +345,7 @@ impl<'a> Rows<'a> {
             .map_err(|e| Error::internal("rows do not fit their schema").because(e))?;
         let name = format!("{}, table {}", self.table.path.display(), self.table.table);
         let rejected = rejected(&name, &std::mem::take(&mut self.refused))?;
-        Ok(Batch { rows, rejected })
+        Ok(Batch { rejected, ..Batch::new(rows) })
     }
 }
 

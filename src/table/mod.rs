@@ -8,7 +8,7 @@ mod parse;
 mod schema;
 mod typed;
 
-pub use builders::{RowBuilder, RowFault};
+pub use builders::{RowBuilder, RowFault, Texts};
 pub use cell::{Cell, cell, plain_type, plain_types};
 pub use compact::compact;
 pub use infer::infer_csv;

@@ -8,7 +8,7 @@ const MISSING: [&[u8]; 6] = [b"NA", b"N/A", b"null", b"NULL", b"NaN", b"nan"];
 
 /// Says whether a field of a typed column has no value.
 pub(super) fn is_missing(field: &[u8]) -> bool {
-    field.is_empty() || MISSING.contains(&field)
+    field.is_empty() || field.len() <= 4 && MISSING.contains(&field)
 }
 
 /// Finds the first day, written as `2026-11-01`, in a name.
@@ -20,6 +20,9 @@ pub fn date_in(name: &str) -> Option<Date> {
 
 /// Reads a whole number; a fraction of zeros, as spreadsheets add (`31.0`), is accepted.
 pub(super) fn int(field: &[u8]) -> Option<i64> {
+    if field.len() <= 18 && field.iter().all(u8::is_ascii_digit) && !field.is_empty() {
+        return Some(field.iter().fold(0, |n, digit| n * 10 + i64::from(digit - b'0')));
+    }
     let text = std::str::from_utf8(field).ok()?;
     let whole = match text.split_once('.') {
         Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
@@ -57,7 +60,8 @@ pub fn is_date_format(format: &str) -> bool {
 /// Where day, month and year stand in a date, and every byte between them.
 #[derive(Clone, Debug)]
 pub(super) struct DateFormat {
-    pattern: Vec<u8>,
+    length: usize,
+    separators: Vec<(usize, u8)>,
     day: usize,
     month: usize,
     year: usize,
@@ -71,10 +75,12 @@ impl DateFormat {
             places.next().filter(|_| places.next().is_none())
         };
         let (day, month, year) = (once("dd")?, once("mm")?, once("yyyy")?);
-        let only_known =
-            format.bytes().all(|b| matches!(b, b'd' | b'm' | b'y') || !b.is_ascii_alphanumeric());
+        let only_known = format.bytes().filter(u8::is_ascii_alphanumeric).count() == "ddmmyyyy".len();
+        let is_separator = |byte: &u8| !byte.is_ascii_alphanumeric();
+        let bytes = format.bytes().enumerate();
         (only_known && format.is_ascii()).then(|| Self {
-            pattern: format.as_bytes().to_vec(),
+            length: format.len(),
+            separators: bytes.filter(|(_, byte)| is_separator(byte)).collect(),
             day,
             month,
             year,
@@ -83,21 +89,24 @@ impl DateFormat {
 
     /// Reads a day as days since 1970.
     pub(super) fn parse(&self, field: &[u8]) -> Option<i32> {
-        if field.len() != self.pattern.len() {
-            return None;
-        }
-        let fits = field.iter().zip(&self.pattern).all(|(byte, pattern)| match pattern {
-            b'd' | b'm' | b'y' => byte.is_ascii_digit(),
-            other => byte == other,
-        });
+        let fits = field.len() == self.length
+            && self.separators.iter().all(|(at, separator)| field[*at] == *separator);
         if !fits {
             return None;
         }
-        let number = |at: usize, len: usize| {
-            field[at..at + len].iter().fold(0i16, |n, digit| n * 10 + i16::from(digit - b'0'))
+        let mut is_number = true;
+        let mut number = |at: usize, len: usize| {
+            field[at..at + len].iter().fold(0_u16, |n, byte| {
+                let digit = byte.wrapping_sub(b'0');
+                is_number &= digit < 10;
+                n * 10 + u16::from(digit.min(9))
+            })
         };
-        let (day, month) = (number(self.day, 2) as i8, number(self.month, 2) as i8);
-        let date = Date::new(number(self.year, 4), month, day).ok()?;
+        let (day, month, year) = (number(self.day, 2), number(self.month, 2), number(self.year, 4));
+        if !is_number {
+            return None;
+        }
+        let date = Date::new(year.cast_signed(), month as i8, day as i8).ok()?;
         Some(days_since_1970(date))
     }
 }

@@ -1,0 +1,56 @@
+//! A condition on one text column, which a source may ask before it makes a row.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, BooleanArray, StringViewArray};
+
+/// What a condition does: texts in, for each whether it holds; `None` when that cannot be said.
+type Test = dyn Fn(StringViewArray) -> Option<BooleanArray> + Send + Sync;
+
+/// A condition of the plan on one text column. Rows for which it does not hold may be left out:
+/// the plan asks again of those that are not.
+#[derive(Clone)]
+pub struct Condition {
+    /// The column, as an index into the source's schema.
+    pub column: usize,
+    /// The condition as SQL, to be shown.
+    shown: String,
+    test: Arc<Test>,
+}
+
+impl Condition {
+    /// Makes a condition on a column.
+    pub fn new(
+        column: usize,
+        shown: String,
+        test: impl Fn(StringViewArray) -> Option<BooleanArray> + Send + Sync + 'static,
+    ) -> Self {
+        Self { column, shown, test: Arc::new(test) }
+    }
+
+    /// Says of each text whether its row is wanted. Where the condition fails the row is: the plan
+    /// will fail over it too, unless the row is refused before.
+    pub fn keeps(&self, texts: &[Option<&str>]) -> Vec<bool> {
+        let array: StringViewArray = texts.iter().copied().collect();
+        match (self.test)(array) {
+            Some(holds) if holds.len() == texts.len() => {
+                (0..holds.len()).map(|row| holds.is_valid(row) && holds.value(row)).collect()
+            }
+            _ if texts.len() > 1 => texts.iter().map(|text| self.keeps(&[*text])[0]).collect(),
+            _ => vec![true; texts.len()],
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Condition({self})")
+    }
+}

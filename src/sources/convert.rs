@@ -1,0 +1,342 @@
+//! Pieces of delimited text into typed rows. A record that cannot be split, or does not fit its
+//! columns, is refused; one for which a condition does not hold is left out before it is a row.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Date32Array, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::SchemaRef;
+use scan::{Field, Split, Splitter, Start};
+
+use super::delimited::{Delimited, DelimitedPart};
+use super::pieces::Piece;
+use super::refused::Refused;
+use crate::context::{Condition, ReadContext};
+use crate::error::{Error, Result};
+use crate::table::{RowBuilder, RowFault, Texts};
+
+/// Rows that leave together.
+const ROWS: usize = 8192;
+/// Raw text of a rejected row is cut after this many bytes.
+const MOST_RAW: usize = 64 << 10;
+
+/// What came of a piece.
+pub(super) struct Converted {
+    /// Accepted rows.
+    pub rows: Vec<RecordBatch>,
+    /// Accepted rows that were left out.
+    pub n_left_out: u64,
+    /// Refused rows, with lines counted from the start of the piece.
+    pub refused: Vec<Refused>,
+    /// Where in the file the piece began.
+    pub begin: u64,
+    /// Where in the file the record begins that it did not finish, or the next one.
+    pub end: u64,
+    /// The bytes of that record that the piece holds, if they cannot be read again.
+    pub rest: Vec<u8>,
+    /// Where the next piece starts; the first line of this one was 1.
+    pub next_start: Start,
+    /// How many more records are wanted after it.
+    pub left: Option<u64>,
+}
+
+/// Turns the pieces of a source into rows.
+pub(super) struct Converter {
+    source: Delimited,
+    context: ReadContext,
+    schema: SchemaRef,
+}
+
+impl Converter {
+    pub(super) fn new(source: Delimited, schema: SchemaRef, context: ReadContext) -> Self {
+        Self { source, context, schema }
+    }
+
+    /// Returns the schema of the rows.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Converts a piece of a part that stands at `start`, up to `left` records of it.
+    pub(super) fn convert(
+        &self,
+        part: &DelimitedPart,
+        piece: &Piece,
+        start: Start,
+        left: Option<u64>,
+    ) -> Result<Converted> {
+        let broken = |error| {
+            let message = format!("`{}` cannot be read to its end", part.part.name());
+            Error::external(message).because(error)
+        };
+        let mut blocks = piece.open(&self.context.bytes).map_err(broken)?;
+        let splitter = Splitter::new(self.source.dialect, part.n_fields);
+        let mut work = Work::new(self, part, left)?;
+        let mut split = Split::default();
+        let begin = blocks.position();
+        let (mut start, mut consumed) = (start.on_line(1), 0);
+        while work.left != Some(0)
+            && let Some((bytes, is_last)) = blocks.next(consumed).map_err(broken)?
+        {
+            splitter.split(bytes, start, is_last, &mut split);
+            work.take(bytes, &split)?;
+            (consumed, start) = (split.consumed(), split.next_start());
+        }
+        work.flush()?;
+        Ok(Converted {
+            rows: work.rows,
+            n_left_out: work.n_left_out,
+            refused: work.refused,
+            begin,
+            end: blocks.position(),
+            rest: blocks.rest().to_vec(),
+            next_start: start,
+            left: work.left,
+        })
+    }
+}
+
+/// A piece on its way into rows.
+struct Work<'a> {
+    converter: &'a Converter,
+    part: &'a DelimitedPart,
+    builder: RowBuilder,
+    /// For each field of the file the needed column that it is, up to the last one.
+    places: Vec<Option<usize>>,
+    /// Rows of a block that are wanted, and their records.
+    wanted: (Texts, Vec<usize>),
+    /// Rows that are left out, of which the values are checked.
+    unwanted: (Texts, Vec<usize>),
+    n_built: usize,
+    filters: Vec<Filter<'a>>,
+    left: Option<u64>,
+    rows: Vec<RecordBatch>,
+    n_left_out: u64,
+    refused: Vec<Refused>,
+}
+
+impl<'a> Work<'a> {
+    fn new(converter: &'a Converter, part: &'a DelimitedPart, left: Option<u64>) -> Result<Self> {
+        let columns = &converter.source.columns;
+        let projection = converter.context.projection.iter().copied();
+        let kept: Vec<usize> = projection.filter(|&index| index < columns.len()).collect();
+        let builder = RowBuilder::new(columns, &kept)
+            .ok_or_else(|| Error::internal("an unchecked date format"))?;
+        let mut places = vec![None; part.n_fields];
+        for (place, index) in builder.needed().enumerate() {
+            if let Some(field) = part.fields[index] {
+                places[field] = Some(place);
+            }
+        }
+        let n_places = places.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        places.truncate(n_places);
+        let conditions = converter.context.conditions.iter();
+        let filter = |condition: &'a Condition| {
+            let field = part.fields.get(condition.column).copied().flatten();
+            Filter { condition, field, known: Vec::new() }
+        };
+        Ok(Self {
+            converter,
+            part,
+            wanted: (builder.texts(), Vec::new()),
+            unwanted: (builder.texts(), Vec::new()),
+            builder,
+            places,
+            n_built: 0,
+            filters: conditions.map(filter).collect(),
+            left,
+            rows: Vec::new(),
+            n_left_out: 0,
+            refused: Vec::new(),
+        })
+    }
+
+    /// Takes the records of a block.
+    fn take(&mut self, bytes: &[u8], split: &Split) -> Result<()> {
+        let last_line = self.left.as_mut().and_then(|left| last_line(split, left));
+        let is_asked = |line: u64| last_line.is_none_or(|last| line <= last);
+        let n_records = match last_line {
+            None => split.len(),
+            Some(_) => (0..split.len()).take_while(|&r| is_asked(split.line(r))).count(),
+        };
+        let n_refused = self.refused.len();
+        for fault in split.faults().iter().take_while(|fault| is_asked(fault.line)) {
+            let raw = text(&bytes[fault.raw.clone()]);
+            self.refused.push(Refused { line: fault.line, reason: fault.kind.to_string(), raw });
+        }
+        let mut wanted = vec![true; n_records];
+        for filter in &mut self.filters {
+            filter.ask(bytes, split, &mut wanted);
+        }
+        for (record, is_wanted) in wanted.into_iter().enumerate() {
+            if is_wanted || self.converter.context.checks_all {
+                self.gather(bytes, split, record, is_wanted);
+            } else {
+                self.n_left_out += 1;
+            }
+        }
+        self.build(bytes, split);
+        self.refused[n_refused..].sort_by_key(|row| row.line);
+        if self.n_built >= ROWS { self.flush() } else { Ok(()) }
+    }
+
+    /// Gathers the fields of a record, unless it is no text.
+    fn gather(&mut self, bytes: &[u8], split: &Split, record: usize, is_wanted: bool) {
+        let range = split.raw(record);
+        let Ok(raw) = std::str::from_utf8(&bytes[range.clone()]) else {
+            let reason = self.not_text(bytes, split, record);
+            self.refuse(bytes, split, record, reason);
+            return;
+        };
+        let (texts, records) = if is_wanted { &mut self.wanted } else { &mut self.unwanted };
+        texts.begin(if self.places.is_empty() { "" } else { raw });
+        records.push(record);
+        for (place, field) in self.places.iter().zip(split.fields(bytes, record)) {
+            let Some(place) = *place else { continue };
+            if field.has_doubled_quotes() {
+                texts.put_text(place, &String::from_utf8_lossy(&field.unescaped()));
+            } else {
+                let from = field.start() - range.start;
+                texts.put(place, from, from + field.bytes().len());
+            }
+        }
+    }
+
+    /// Makes rows of what was gathered.
+    fn build(&mut self, bytes: &[u8], split: &Split) {
+        let (wanted, unwanted) = (self.builder.push(&self.wanted.0), self.builder.check(&self.unwanted.0));
+        self.n_built += self.wanted.0.len() - wanted.len();
+        self.n_left_out += (self.unwanted.0.len() - unwanted.len()) as u64;
+        let wanted = wanted.into_iter().map(|(row, fault)| (self.wanted.1[row], fault));
+        let unwanted = unwanted.into_iter().map(|(row, fault)| (self.unwanted.1[row], fault));
+        let faults: Vec<(usize, RowFault)> = wanted.chain(unwanted).collect();
+        for (record, fault) in faults {
+            self.refuse(bytes, split, record, fault.to_string());
+        }
+        for (texts, records) in [&mut self.wanted, &mut self.unwanted] {
+            texts.clear();
+            records.clear();
+        }
+    }
+
+    fn refuse(&mut self, bytes: &[u8], split: &Split, record: usize, reason: String) {
+        let (line, raw) = (split.line(record), text(&bytes[split.raw(record)]));
+        self.refused.push(Refused { line, reason, raw });
+    }
+
+    /// Names the first column that is not UTF-8.
+    fn not_text(&self, bytes: &[u8], split: &Split, record: usize) -> String {
+        let fields: Vec<Field<'_>> = split.fields(bytes, record).collect();
+        let columns = self.part.fields.iter().zip(&self.converter.source.columns);
+        let bad = columns.filter_map(|(field, column)| Some((fields.get((*field)?)?, column)));
+        let mut bad = bad.filter(|(field, _)| std::str::from_utf8(field.bytes()).is_err());
+        match bad.next() {
+            Some((_, (column, _))) => format!("{}: not UTF-8 text", column.name),
+            None => "not UTF-8 text".to_owned(),
+        }
+    }
+
+    /// Makes a batch of the rows that are there.
+    fn flush(&mut self) -> Result<()> {
+        let n_rows = std::mem::take(&mut self.n_built);
+        let mut built = self.builder.finish().into_iter();
+        if n_rows == 0 {
+            return Ok(());
+        }
+        let n_columns = self.converter.source.columns.len();
+        let column = |&index: &usize| match index < n_columns {
+            true => built.next(),
+            false => Some(Arc::new(Date32Array::from(vec![self.part.day; n_rows])) as ArrayRef),
+        };
+        let columns = self.converter.context.projection.iter().filter_map(column).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
+        let schema = Arc::clone(&self.converter.schema);
+        let rows = RecordBatch::try_new_with_options(schema, columns, &options)
+            .map_err(|e| Error::internal("rows do not fit their schema").because(e))?;
+        self.rows.push(rows);
+        Ok(())
+    }
+}
+
+/// A condition, and what it said of the texts that come again and again.
+struct Filter<'a> {
+    condition: &'a Condition,
+    /// The field of its column; `None` for one that the file lacks.
+    field: Option<usize>,
+    /// Texts that it was asked of, the frequent ones in front.
+    known: Vec<(Vec<u8>, bool)>,
+}
+
+impl Filter<'_> {
+    /// Texts that are remembered; columns that tell few kinds apart have no more.
+    const MOST_KNOWN: usize = 16;
+
+    /// Notes which records are not wanted.
+    fn ask(&mut self, bytes: &[u8], split: &Split, wanted: &mut [bool]) {
+        let Some(column) = self.field else {
+            let is_wanted = self.condition.keeps(&[None]) == [true];
+            wanted.iter_mut().for_each(|wanted| *wanted &= is_wanted);
+            return;
+        };
+        let mut asked: Vec<(usize, Field<'_>)> = Vec::new();
+        for (record, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
+            let field = split.field(bytes, record, column);
+            match self.known(field) {
+                Some(is_wanted) => *wanted = is_wanted,
+                None => asked.push((record, field)),
+            }
+        }
+        if asked.is_empty() {
+            return;
+        }
+        let texts: Vec<Cow<'_, [u8]>> = asked.iter().map(|(_, field)| field.unescaped()).collect();
+        // What is no text is looked at, and refused.
+        let (places, texts): (Vec<usize>, Vec<Option<&str>>) = texts
+            .iter()
+            .enumerate()
+            .filter_map(|(place, text)| Some((place, std::str::from_utf8(text).ok()?)))
+            .map(|(place, text)| (place, (!text.is_empty()).then_some(text)))
+            .unzip();
+        for (place, is_wanted) in places.into_iter().zip(self.condition.keeps(&texts)) {
+            let (record, field) = asked[place];
+            wanted[record] = is_wanted;
+            self.learn(field, is_wanted);
+        }
+    }
+
+    /// Returns what is known of a text; a doubled quote makes it another one than its bytes.
+    #[inline]
+    fn known(&mut self, field: Field<'_>) -> Option<bool> {
+        if field.has_doubled_quotes() {
+            return None;
+        }
+        let place = self.known.iter().position(|(text, _)| text == field.bytes())?;
+        let is_wanted = self.known[place].1;
+        if place > 1 {
+            self.known.swap(place, place / 2);
+        }
+        Some(is_wanted)
+    }
+
+    fn learn(&mut self, field: Field<'_>, is_wanted: bool) {
+        let is_new = self.known.len() < Self::MOST_KNOWN && !field.has_doubled_quotes();
+        if is_new && self.known.iter().all(|(text, _)| text != field.bytes()) {
+            self.known.push((field.bytes().to_vec(), is_wanted));
+        }
+    }
+}
+
+/// Takes the records of a block, good and bad ones, from those that are left to be read. Returns
+/// the line of the last one when there are more than are left.
+fn last_line(split: &Split, left: &mut u64) -> Option<u64> {
+    let mut lines: Vec<u64> = (0..split.len()).map(|record| split.line(record)).collect();
+    lines.extend(split.faults().iter().map(|fault| fault.line));
+    lines.sort_unstable();
+    let n_wanted = *left as usize;
+    *left = left.saturating_sub(lines.len() as u64);
+    if lines.len() <= n_wanted { None } else { n_wanted.checked_sub(1).map(|last| lines[last]) }
+}
+
+fn text(raw: &[u8]) -> String {
+    String::from_utf8_lossy(&raw[..raw.len().min(MOST_RAW)]).into_owned()
+}
