@@ -1,14 +1,15 @@
 //! `pipeline test`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::{Loaded, Surroundings, output};
-use crate::engine::{self, Difference, Tested};
+use crate::engine::{self, Difference, Options, Tested, Updated};
 use crate::error::{Error, Result};
+use crate::spec::{Diagnostic, Row};
 
 /// Run the tests of pipeline files, without touching the world.
 ///
@@ -17,7 +18,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pipeline test pipelines/*.yaml
-  pipeline test pipelines/strike_off_bulk.yaml -k 'too young' --junit report.xml")]
+  pipeline test pipelines/strike_off_bulk.yaml -k 'too young' --junit report.xml
+  pipeline test pipelines/strike_off_bulk.yaml --update")]
 pub(super) struct Arguments {
     /// Pipeline files; a folder stands for the `*.yaml` in it.
     #[arg(required = true)]
@@ -28,6 +30,9 @@ pub(super) struct Arguments {
     /// Also write the results to a file, as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Where other rows came than expected, rewrite the files so that they are.
+    #[arg(long)]
+    update: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
@@ -35,29 +40,12 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     let (mut n_passed, mut n_failed) = (0, 0);
     let mut suites = Vec::new();
     for file in surroundings.expand(&arguments.files) {
-        let options = surroundings.options(&[], false, None)?;
-        let text = surroundings.read(&file)?;
-        let place = surroundings.working_folder.join(&file);
-        let (tests, found) = engine::test(&text, &place, &options, &arguments.wanted).await;
-        let name = file.display().to_string();
-        is_fine &= found.is_empty();
-        surroundings
-            .show(&Loaded { name: name.clone(), text: text.clone(), checked: None, found }, false);
-        for test in &tests {
-            let mark = if test.is_passed() { "✓" } else { "✗" };
-            let seconds = test.seconds;
-            output::print(&format!("{mark} {name}: {}  {seconds:.2} s\n", test.name.value));
-            output::print(&told(test));
-            let loaded = Loaded {
-                name: name.clone(),
-                text: text.clone(),
-                checked: None,
-                found: test.found.clone(),
-            };
-            surroundings.show(&loaded, false);
-            if test.is_passed() { n_passed += 1 } else { n_failed += 1 }
-        }
-        suites.push((name, tests));
+        let (tests, is_sound) = test(&file, &arguments, surroundings).await?;
+        is_fine &= is_sound;
+        let n_good = tests.iter().filter(|test| test.is_passed()).count();
+        n_passed += n_good;
+        n_failed += tests.len() - n_good;
+        suites.push((file.display().to_string(), tests));
     }
     output::print(&format!("{n_passed} passed, {n_failed} failed\n"));
     if n_passed + n_failed == 0 && is_fine {
@@ -73,6 +61,55 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     Ok(if is_fine && n_failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
+/// Runs the tests of one file and shows what became of them; `false` when the file has mistakes.
+async fn test(
+    file: &Path,
+    arguments: &Arguments,
+    surroundings: &Surroundings,
+) -> Result<(Vec<Tested>, bool)> {
+    if arguments.update && file == Path::new("-") {
+        return Err(Error::user("standard input cannot be rewritten: name a file"));
+    }
+    let options: Options = surroundings.options(&[], false, None)?;
+    let text = surroundings.read(file)?;
+    let place = surroundings.working_folder.join(file);
+    let wanted = &arguments.wanted;
+    let (tests, found) = engine::test(&text, &place, &options, wanted).await;
+    let is_sound = found.is_empty();
+    let name = file.display().to_string();
+    let show = |text: &str, found: Vec<Diagnostic>| {
+        let (name, text) = (name.clone(), text.to_owned());
+        surroundings.show(&Loaded { name, text, checked: None, found }, false);
+    };
+    show(&text, found);
+    let updated = match arguments.update {
+        true => engine::update(&text, &place, &options, wanted, tests).await?,
+        false => Updated { text, tests, rewritten: Vec::new(), left: Vec::new() },
+    };
+    for test in &updated.tests {
+        let mark = if test.is_passed() { "✓" } else { "✗" };
+        let seconds = test.seconds;
+        output::print(&format!("{mark} {name}: {}  {seconds:.2} s\n", test.name.value));
+        output::print(&told(test));
+        output::print(&rewritten(&updated, &test.name.value));
+        show(&updated.text, test.found.clone());
+    }
+    Ok((updated.tests, is_sound))
+}
+
+/// Tells which expectations of a test were rewritten, or why none was.
+fn rewritten(updated: &Updated, test: &str) -> String {
+    let mut out = String::new();
+    for rewritten in updated.rewritten.iter().filter(|rewritten| rewritten.test == test) {
+        let place = rewritten.file.as_ref().map(|file| format!(" in `{file}`"));
+        let _ = writeln!(out, "  rewrote {}{}", rewritten.id, place.unwrap_or_default());
+    }
+    if let Some((_, why)) = updated.left.iter().find(|(left, _)| left == test) {
+        let _ = writeln!(out, "  not rewritten: {why}");
+    }
+    out
+}
+
 /// Tells what is not as expected: expected rows beside those that came.
 fn told(test: &Tested) -> String {
     let mut out = String::new();
@@ -86,23 +123,24 @@ fn told(test: &Tested) -> String {
 }
 
 fn table(difference: &Difference) -> String {
-    let header: Vec<String> = difference.columns.clone();
-    let lines: Vec<(&str, &Vec<String>)> = std::iter::once(("", &header))
-        .chain(difference.expected.iter().map(|row| ("- expected", row)))
-        .chain(difference.got.iter().map(|row| ("+ got", row)))
+    let shown =
+        |row: &Row| row.iter().map(|value| value.clone().unwrap_or("null".into())).collect();
+    let lines: Vec<(&str, Vec<String>)> = std::iter::once(("", difference.columns.clone()))
+        .chain(difference.expected.iter().map(|row| ("- expected", shown(row))))
+        .chain(difference.got.iter().map(|row| ("+ got", shown(row))))
         .collect();
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|(_, row)| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let widths: Vec<usize> = (0..difference.columns.len()).map(width).collect();
     let id = &difference.id;
     let round = match difference.round {
         1 => String::new(),
         round => format!(", in run {round}"),
     };
     let mut out = format!("  {} (line {}){round}\n", id.value, id.at.line);
-    for (mark, row) in lines {
+    for (mark, row) in &lines {
         let mut line = format!("    {mark:<12}");
         for (cell, width) in row.iter().zip(&widths) {
             let _ = write!(line, "{cell:<width$}  ");

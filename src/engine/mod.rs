@@ -20,6 +20,7 @@ mod report;
 mod run;
 mod schema;
 mod testing;
+mod update;
 
 pub use check::{Checked, Options, Preview, RESERVED_IDS, check};
 pub use drawing::{Drawing, GraphNode, draw};
@@ -31,3 +32,4 @@ pub use report::{NodeReport, Report};
 pub use run::{Progress, Run, SourceProgress};
 pub use schema::{Component, Field, components, schema};
 pub use testing::{Difference, StandIn, Tested, test};
+pub use update::{Rewritten, Updated, update};
