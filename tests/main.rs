@@ -21,6 +21,7 @@ mod mistakes;
 #[cfg(not(feature = "duckdb"))]
 mod no_duckdb;
 mod reference;
+mod replay;
 mod runs;
 mod support;
 mod testing;

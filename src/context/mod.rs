@@ -9,7 +9,7 @@ mod sql;
 mod stage;
 
 pub use bounds::{check_inside, project_folder, read_text};
-pub use build::{BuildContext, Files, below};
+pub use build::{BuildContext, Files, KeptRow, below};
 pub use fetch::FetchContext;
 pub use sql::{Sql, add_schema, ast, reference};
 pub use stage::{Batches, RowStream, StageContext};

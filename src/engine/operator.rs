@@ -114,6 +114,11 @@ impl Table {
     pub(super) fn new(schema: SchemaRef, rows: Rows) -> Self {
         Self { schema, rows }
     }
+
+    /// Returns the node or port whose rows they are.
+    pub(super) fn node(&self) -> &str {
+        self.rows.node()
+    }
 }
 
 impl fmt::Debug for Table {

@@ -3,6 +3,8 @@
 //! A node that several others read is landed: it is computed once and read from there. Sinks of
 //! the same node share one reading. So every source is read once, whatever reads it.
 
+mod replayed;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -13,19 +15,18 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{ident, lit};
-use datafusion::physical_plan::displayable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use super::check::{Checked, Options};
+use super::check::Options;
 use super::count::{Planner, counted};
 use super::file::{Common, File, Node};
 use super::graph::{Edges, is_rejects, kept_nodes, node_of, to_land, with_rejects};
 use super::land::{Landed, Tally};
 use super::operator::{LandedRows, Rows, Table, rejected_schema};
 use super::outlet::{build_sink, check_target};
+use super::part::Part;
 use super::testing::Kept;
 use crate::context::{BuildContext, Sql, reference};
-use crate::error::Result;
 use crate::sinks::{Sink, SinkKind, Write};
 use crate::sources::{Contract, Given, Source, SourceKind};
 use crate::spec::{Code, Diagnostic, Family, Located, Scope, Share};
@@ -47,6 +48,8 @@ pub(super) struct Plan {
     pub(super) kept: Vec<(String, Kept)>,
     /// Folder of the run, for landed rows; set when it begins.
     pub(super) folder: Arc<OnceLock<PathBuf>>,
+    /// What is left of the pipeline in a replay.
+    pub(super) part: Option<Part>,
 }
 
 /// A source or transform.
@@ -130,6 +133,10 @@ struct Planning<'a> {
     unknown: BTreeSet<String>,
     /// What is wrong with rows that stand for the inputs of fragments.
     misfits: Vec<Diagnostic>,
+    /// What a replay runs, as far as it is known from edges and from the plans so far.
+    part: Option<Part>,
+    /// Transforms that do not take the rows of a replay one by one.
+    mixing: BTreeSet<String>,
     nodes: Vec<PlannedNode>,
     stages: Vec<Stage>,
     late_stages: Vec<Stage>,
@@ -146,6 +153,10 @@ impl Plan {
         found: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
         let kept = kept_nodes(file, options);
+        let replay = options.replay.as_deref();
+        let part = |mixing: &BTreeSet<String>| {
+            replay.map(|replay| Part::of(file, (order, edges), &replay.node, mixing))
+        };
         let mut planning = Planning {
             session: sql.session(),
             sql,
@@ -157,6 +168,8 @@ impl Plan {
             with_rejects: with_rejects(edges, &kept),
             unknown: file.broken.clone(),
             misfits: Vec::new(),
+            part: part(&BTreeSet::new()),
+            mixing: BTreeSet::new(),
             nodes: Vec::new(),
             stages: Vec::new(),
             late_stages: Vec::new(),
@@ -177,20 +190,32 @@ impl Plan {
         found.append(&mut planning.misfits);
         let sinks = planning.sinks(file, found).await;
         let kept = planning.keep(&kept, found).await;
-        planning.unknown.is_empty().then(|| Self {
+        let part = part(&planning.mixing);
+        let is_wanted = |id: &String| part.as_ref().is_none_or(|part| part.planned.contains(id));
+        if planning.unknown.iter().any(is_wanted) {
+            return None;
+        }
+        let mut plan = Self {
             nodes: planning.nodes,
             sinks,
             stages: planning.stages,
             late_stages: planning.late_stages,
             kept,
             folder: planning.folder,
-        })
+            part: part.clone(),
+        };
+        if let Some(part) = &part {
+            plan.keep_only(part);
+        }
+        Some(plan)
     }
 }
 
 impl Planning<'_> {
     fn source(&mut self, node: &Node<SourceKind>, found: &mut Vec<Diagnostic>) {
-        let mut context = BuildContext::new(self.scope, self.options.files());
+        let replay = self.replay_of(&node.id);
+        let mut context = BuildContext::new(self.scope, self.files_of(&node.id));
+        context.kept = replay.map(|replay| replay.lines());
         context.fetched = self.options.fetched.get(&node.id.value).map(PathBuf::as_path);
         let contract: &Contract = &node.common.contract;
         let changed_since = node.common.changed_since.as_ref();
@@ -215,6 +240,10 @@ impl Planning<'_> {
         }
         let Some(source) = built else {
             self.unknown.insert(node.id.value.clone());
+            if self.part.as_ref().is_some_and(|part| part.planned.contains(&node.id.value)) {
+                let message = "its columns are not known without its file";
+                found.push(Diagnostic::error(Code::File, message, node.id.at));
+            }
             return;
         };
         if let Some(since) = changed_since {
@@ -283,6 +312,7 @@ impl Planning<'_> {
                 return;
             }
         };
+        self.follow(id, planned.rows.logical_plan());
         let operator = planned.operator;
         let is_divided = matches!(operator, Some(Operator::Divide(_)));
         let all = Arc::clone(planned.rows.schema().inner());
@@ -339,10 +369,11 @@ impl Planning<'_> {
     async fn plan(&self, node: &Node<TransformKind>) -> Result<Planned, Vec<Diagnostic>> {
         let settings = node.kind.settings();
         let sql = node.instance.as_ref().map_or(&self.sql, |instance| &instance.sql);
-        match self.input(&sql.session(), &node.id, &node.common.from).await {
-            Ok(input) => settings.plan(&input, sql).await,
-            Err(error) => Err(vec![cannot_plan(&error, &node.id)]),
-        }
+        let session = sql.session();
+        let input = self.input(&session, &node.id, &node.common.from).await;
+        let input = input.map_err(|error| vec![cannot_plan(&error, &node.id)])?;
+        let input = self.or_replayed(input, node, &session).await.map_err(|fault| vec![fault])?;
+        settings.plan(&input, sql).await
     }
 
     /// Gives a node of a fragment its inputs as tables of the fragment; `false` when one does not
@@ -561,39 +592,4 @@ impl Planning<'_> {
 
 fn cannot_plan(error: &DataFusionError, id: &Located<String>) -> Diagnostic {
     Diagnostic::error(Code::SqlPlan, error.strip_backtrace(), id.at)
-}
-
-/// What a pipeline will do, as plans in the order in which they run.
-pub struct Explained {
-    /// The stages: what each reads for, and its plan.
-    pub stages: Vec<(String, String)>,
-}
-
-/// Explains a checked pipeline: the physical plan of each stage.
-pub async fn explain(checked: &Checked) -> Result<Explained> {
-    let mut stages = Vec::new();
-    for stage in checked.plan.stages.iter().chain(&checked.plan.late_stages) {
-        let plan = stage.rows.clone().create_physical_plan().await?;
-        let plan = displayable(plan.as_ref()).indent(false).to_string();
-        stages.push((checked.plan.title(stage), plan));
-    }
-    Ok(Explained { stages })
-}
-
-impl Plan {
-    /// Says what a stage is for.
-    pub(super) fn title(&self, stage: &Stage) -> String {
-        match &stage.into {
-            Into::Landed(_) => format!("{} (landed: read by several)", stage.name),
-            Into::Kept(_) => format!("{} (looked at)", stage.name),
-            Into::Sinks(indices) => {
-                let ids: Vec<&str> = indices
-                    .iter()
-                    .filter_map(|&i| self.sinks.get(i))
-                    .map(|s| s.id.as_str())
-                    .collect();
-                format!("{} → {}", stage.name, ids.join(", "))
-            }
-        }
-    }
 }

@@ -60,6 +60,10 @@ fn yes() -> bool {
 
 #[async_trait]
 impl BuildSource for Csv {
+    fn takes_kept_rows(&self) -> bool {
+        true
+    }
+
     fn is_elsewhere(&self, scope: &Scope) -> bool {
         self.path.resolve(scope).ok().flatten().is_some_and(|path| is_address(&path))
     }

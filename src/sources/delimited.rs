@@ -29,7 +29,7 @@ const BLOCK: usize = 4 << 20;
 /// Bytes in which the header line must end.
 const HEADER: usize = 1 << 20;
 /// Raw text of a rejected row is cut after this many bytes.
-const MOST_RAW: usize = 64 << 10;
+pub(super) const MOST_RAW: usize = 64 << 10;
 
 /// Files of delimited text with known columns.
 #[derive(Clone, Debug)]
@@ -89,14 +89,7 @@ impl Source for Delimited {
     }
 
     fn read(&self, context: ReadContext) -> BatchStream {
-        let fields = self.fields();
-        let projected: Vec<Field> =
-            context.projection.iter().filter_map(|&i| fields.get(i).cloned()).collect();
-        let converter = Arc::new(Converter {
-            source: self.clone(),
-            projection: context.projection.clone(),
-            schema: Arc::new(Schema::new(projected)),
-        });
+        let converter = Arc::new(Converter::new(self, &context.projection));
         let source = self.clone();
         on_thread(move |sender| source.read_all(&context, sender))
             .map(move |block| {
@@ -140,12 +133,12 @@ impl Source for Delimited {
 }
 
 /// A block of bytes with whole records, split.
-struct Block {
-    part: usize,
-    bytes: Vec<u8>,
-    split: Split,
+pub(super) struct Block {
+    pub part: usize,
+    pub bytes: Vec<u8>,
+    pub split: Split,
     /// The line of the last record that is wanted; all of them otherwise.
-    last_line: Option<u64>,
+    pub last_line: Option<u64>,
 }
 
 /// Takes the records of a block, good and bad ones, from those that are left to be read. Returns
@@ -241,14 +234,27 @@ impl PartReading<'_> {
 }
 
 /// Turns blocks into rows.
-struct Converter {
+pub(super) struct Converter {
     source: Delimited,
     projection: Vec<usize>,
-    schema: SchemaRef,
+    pub schema: SchemaRef,
 }
 
 impl Converter {
-    fn convert(&self, block: &Block) -> Result<Batch> {
+    pub(super) fn new(source: &Delimited, projection: &[usize]) -> Self {
+        let fields = source.fields();
+        let projected: Vec<Field> =
+            projection.iter().filter_map(|&i| fields.get(i).cloned()).collect();
+        let schema = Arc::new(Schema::new(projected));
+        Self { source: source.clone(), projection: projection.to_vec(), schema }
+    }
+
+    /// Makes rows of which only the number matters.
+    pub(super) fn counted(&self, n_rows: usize) -> Result<RecordBatch> {
+        self.rows(Vec::new(), n_rows, None)
+    }
+
+    pub(super) fn convert(&self, block: &Block) -> Result<Batch> {
         let part = &self.source.parts[block.part];
         let n_columns = self.source.columns.len();
         let kept: Vec<usize> =

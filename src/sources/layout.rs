@@ -9,7 +9,8 @@ use super::Source;
 use super::contract::{CheckedColumn, Contract};
 use super::delimited::{Delimited, DelimitedPart, first_record, match_header};
 use super::input::{self, Part};
-use crate::context::{BuildContext, Files};
+use super::replayed::Replayed;
+use crate::context::{BuildContext, Files, KeptRow};
 use crate::spec::{Code, Diagnostic, Text};
 use crate::table::{Column, is_date_format, snake_case};
 
@@ -97,6 +98,10 @@ impl Layout<'_> {
             context.found.push(Diagnostic::error(Code::File, message, self.at.at()));
             return None;
         }
+        let mut parts = parts;
+        if let Some(kept) = context.kept {
+            (parts, headers) = self.kept_parts(kept, &parts, headers);
+        }
         if headers.is_empty() && self.known.is_none() {
             return None;
         }
@@ -118,14 +123,45 @@ impl Layout<'_> {
                 part,
             })
             .collect();
-        Some(Arc::new(Delimited {
+        let source = Delimited {
             name,
             parts,
             dialect: self.dialect,
             has_header: self.has_header,
             columns,
             day_column: day.map(|(name, _)| name),
-        }))
+        };
+        let Some(kept) = context.kept else { return Some(Arc::new(source)) };
+        let part_of = |row: &KeptRow| source.parts.iter().position(|p| p.part.name() == row.file);
+        let rows = kept.iter().map(|row| (part_of(row).unwrap_or(0), row.clone())).collect();
+        Some(Arc::new(Replayed { source, rows }))
+    }
+
+    /// Returns the files from which kept rows came, each with its first record: that of the file
+    /// while it is there, or else that of the source's first file, or else the table schema.
+    fn kept_parts(
+        &self,
+        kept: &[KeptRow],
+        current: &[Part],
+        headers: Vec<Vec<String>>,
+    ) -> (Vec<Part>, Vec<Vec<String>>) {
+        let known = |columns: &Vec<Column>| columns.iter().map(|c| c.header().to_owned()).collect();
+        let stand_in = headers.into_iter().next().or_else(|| self.known.as_ref().map(known));
+        let mut names: Vec<&str> = kept.iter().map(|row| row.file.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut parts = Vec::new();
+        for name in names {
+            let part = match (name, current.first()) {
+                ("", Some(first)) => first.clone(),
+                _ => Part::named(name),
+            };
+            let own = part.path.is_file().then(|| first_record(&part, self.dialect).ok().flatten());
+            if let Some(header) = own.flatten().or_else(|| stand_in.clone()) {
+                parts.push((part, header));
+            }
+        }
+        parts.into_iter().unzip()
     }
 
     fn numbered(&self, firsts: &[Vec<String>]) -> Vec<Vec<String>> {

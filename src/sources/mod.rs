@@ -11,6 +11,7 @@ mod input;
 mod layout;
 mod parquet;
 mod refused;
+mod replayed;
 mod sqlite;
 
 use std::fmt;
@@ -60,6 +61,11 @@ pub trait BuildSource: fmt::Debug + Send + Sync {
 
     /// Says whether it can read only what changed since the last run.
     fn keeps_position(&self) -> bool {
+        false
+    }
+
+    /// Says whether it can read rows that it refused once more, from the text that was kept.
+    fn takes_kept_rows(&self) -> bool {
         false
     }
 

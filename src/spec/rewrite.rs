@@ -96,7 +96,7 @@ impl Span {
 
     fn write(self, text: &str, rows: &[Row]) -> (Range<usize>, String) {
         let line_end = line_end(text);
-        let lines: Vec<String> = rows.iter().map(|row| in_brackets(row)).collect();
+        let lines: Vec<String> = rows.iter().map(in_brackets).collect();
         match self {
             Self::Flow(range) => {
                 let line_start = text[..range.start].rfind('\n').map_or(0, |end| end + 1);

@@ -21,11 +21,12 @@ pub use runs::{NodeRun, Pending, RunRow, Status};
 
 const SCHEMA: &str = include_str!("schema.sql");
 const POSITIONS: &str = include_str!("positions.sql");
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// What brings a state file of each older version to the next.
 const UPGRADES: &[(i64, &str)] = &[
     (1, "ALTER TABLE engine_node_runs ADD COLUMN ports TEXT NOT NULL DEFAULT '{}'"),
     (2, POSITIONS),
+    (3, "ALTER TABLE engine_runs ADD COLUMN replay TEXT"),
 ];
 
 /// Names of the engine's tables in the state file, without the prefix `engine_`.
@@ -132,12 +133,14 @@ mod tests {
         let path = folder.path().join("state.db");
         let mut state = State::open(&path)?;
         let first = "ALTER TABLE engine_node_runs DROP COLUMN ports; DROP TABLE engine_positions;
+                     ALTER TABLE engine_runs DROP COLUMN replay;
                      PRAGMA user_version = 1";
         state.connection().execute_batch(first)?;
         drop(state);
         let mut state = State::open(&path)?;
         state.connection().prepare("SELECT ports FROM engine_node_runs")?;
         state.connection().prepare("SELECT position FROM engine_positions")?;
+        state.connection().prepare("SELECT replay FROM engine_runs")?;
         Ok(())
     }
 

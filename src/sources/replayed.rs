@@ -1,0 +1,106 @@
+//! Lines that a delimited source refused, read once more as that source reads lines now.
+//!
+//! Each is split on its own: a broken line must not take a part of the next one.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::SchemaRef;
+use scan::{Split, Splitter, Start};
+use tokio::sync::mpsc;
+
+use super::delimited::{Block, Converter, Delimited, MOST_RAW};
+use super::refused::{Refused, rejected};
+use super::{Batch, BatchStream, Source, on_thread};
+use crate::context::{KeptRow, ReadContext};
+use crate::error::{Error, Result};
+
+/// Rows that are handed on together.
+const BATCH: usize = 1024;
+
+/// Lines in place of the files of a source.
+#[derive(Clone, Debug)]
+pub(super) struct Replayed {
+    /// The source, with a part for each file that the lines came from.
+    pub source: Delimited,
+    /// The lines, each with the index of its part.
+    pub rows: Vec<(usize, KeptRow)>,
+}
+
+impl Replayed {
+    fn read_all(&self, context: &ReadContext, sender: &mpsc::Sender<Result<Batch>>) -> Result<()> {
+        let converter = Converter::new(&self.source, &context.projection);
+        for rows in self.rows.chunks(BATCH) {
+            let batches: Result<Vec<Batch>> =
+                rows.iter().map(|(part, row)| self.read_one(&converter, *part, row)).collect();
+            if sender.blocking_send(batches.and_then(|all| joined(&converter, &all))).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_one(&self, converter: &Converter, part: usize, row: &KeptRow) -> Result<Batch> {
+        let splitter = Splitter::new(self.source.dialect, self.source.parts[part].n_fields);
+        let mut split = Split::default();
+        splitter.split(row.raw.as_bytes(), Start::record(row.line), true, &mut split);
+        let reason = match (split.len(), split.faults()) {
+            _ if row.raw.len() >= MOST_RAW => "only its first 64 KiB were kept".to_owned(),
+            _ if row.raw.contains('\u{fffd}') => "not UTF-8 text".to_owned(),
+            (1, []) => {
+                let bytes = row.raw.clone().into_bytes();
+                return converter.convert(&Block { part, bytes, split, last_line: None });
+            }
+            (_, [fault, ..]) => fault.kind.to_string(),
+            (n, []) => format!("{n} records, expected 1"),
+        };
+        let refused = Refused { line: row.line, reason, raw: row.raw.clone() };
+        let rows = RecordBatch::new_empty(Arc::clone(&converter.schema));
+        Ok(Batch { rows, rejected: rejected(&row.file, &[refused])? })
+    }
+}
+
+fn joined(converter: &Converter, batches: &[Batch]) -> Result<Batch> {
+    let failed = |e| Error::internal("rows do not fit their schema").because(e);
+    let n_rows = batches.iter().map(|batch| batch.rows.num_rows()).sum();
+    // Rows without columns have a count only, which joining would lose.
+    let rows = match converter.schema.fields().is_empty() {
+        true => converter.counted(n_rows)?,
+        false => {
+            concat_batches(&converter.schema, batches.iter().map(|b| &b.rows)).map_err(failed)?
+        }
+    };
+    let refused: Vec<&RecordBatch> = batches.iter().filter_map(|b| b.rejected.as_ref()).collect();
+    let rejected = match refused.first() {
+        Some(first) => {
+            Some(concat_batches(&first.schema(), refused.iter().copied()).map_err(failed)?)
+        }
+        None => None,
+    };
+    Ok(Batch { rows, rejected })
+}
+
+impl Source for Replayed {
+    fn schema(&self) -> SchemaRef {
+        self.source.schema()
+    }
+
+    fn read(&self, context: ReadContext) -> BatchStream {
+        let replayed = self.clone();
+        on_thread(move |sender| replayed.read_all(&context, sender))
+    }
+
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn fingerprint(&self) -> String {
+        // The engine has the rows themselves in its fingerprint.
+        "replayed".to_owned()
+    }
+
+    fn describe(&self) -> String {
+        format!("{} kept rows", self.rows.len())
+    }
+}
