@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
@@ -25,11 +26,11 @@ use super::land::{Landed, Tally};
 use super::operator::{LandedRows, Rows, Table, rejected_schema};
 use super::outlet::{build_sink, check_target};
 use super::part::Part;
-use super::testing::Kept;
+use super::testing::{Kept, StandIn};
 use crate::context::{BuildContext, Sql, reference};
 use crate::sinks::{Sink, SinkKind, Write};
 use crate::sources::{Contract, Given, Source, SourceKind};
-use crate::spec::{Code, Diagnostic, Family, Located, Scope, Share};
+use crate::spec::{ChangedSince, Code, Diagnostic, Family, Located, Scope, Share};
 use crate::table;
 use crate::transforms::{Operator, PORT, Planned, Rule, TransformKind};
 
@@ -191,23 +192,7 @@ impl Plan {
         let sinks = planning.sinks(file, found).await;
         let kept = planning.keep(&kept, found).await;
         let part = part(&planning.mixing);
-        let is_wanted = |id: &String| part.as_ref().is_none_or(|part| part.planned.contains(id));
-        if planning.unknown.iter().any(is_wanted) {
-            return None;
-        }
-        let mut plan = Self {
-            nodes: planning.nodes,
-            sinks,
-            stages: planning.stages,
-            late_stages: planning.late_stages,
-            kept,
-            folder: planning.folder,
-            part: part.clone(),
-        };
-        if let Some(part) = &part {
-            plan.keep_only(part);
-        }
-        Some(plan)
+        planning.finished(sinks, kept, part)
     }
 }
 
@@ -228,33 +213,14 @@ impl Planning<'_> {
         let mut built = node.kind.settings().build(contract, &mut context);
         found.extend(context.found);
         if let Some(stand_in) = &self.options.stand_in {
-            let given = stand_in.case.given.get(&node.id);
-            let rows = Given::new(built.map(|source| source.schema()), contract, given);
-            built = match rows {
-                Ok(rows) => Some(Arc::new(rows)),
-                Err(faults) => {
-                    found.extend(faults);
-                    None
-                }
-            };
+            built = given(node, built, stand_in, found);
         }
         let Some(source) = built else {
             self.unknown.insert(node.id.value.clone());
-            if self.part.as_ref().is_some_and(|part| part.planned.contains(&node.id.value)) {
-                let message = "its columns are not known without its file";
-                found.push(Diagnostic::error(Code::File, message, node.id.at));
-            }
+            found.extend(self.unknown_in_part(&node.id));
             return;
         };
-        if let Some(since) = changed_since {
-            let schema = source.schema();
-            let names = schema.fields().iter().map(|field| field.name().as_str());
-            if names.clone().all(|name| name != since.column.value) {
-                let message = format!("the source has no column `{}`", since.column.value);
-                let fault = Diagnostic::error(Code::UnknownColumn, message, since.column.at);
-                found.push(fault.suggest(&since.column, "columns", names));
-            }
-        }
+        found.extend(changed_since.and_then(|since| no_column(since, &source.schema())));
         let id = &node.id.value;
         let tally = self.tally(id, table::rejected_schema());
         let rows = Rows::Source {
@@ -404,7 +370,7 @@ impl Planning<'_> {
         from.iter().all(|from| self.session.table_exist(reference(from)).unwrap_or(false))
     }
 
-    fn tally(&self, id: &str, rejected: datafusion::arrow::datatypes::SchemaRef) -> Arc<Tally> {
+    fn tally(&self, id: &str, rejected: SchemaRef) -> Arc<Tally> {
         let rejects = self
             .with_rejects
             .contains(id)
@@ -588,6 +554,35 @@ impl Planning<'_> {
             found.extend(self.sql.column_of(rows, column).err());
         }
     }
+}
+
+/// Puts the rows of a test in place of a source.
+fn given(
+    node: &Node<SourceKind>,
+    built: Option<Arc<dyn Source>>,
+    stand_in: &StandIn,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Arc<dyn Source>> {
+    let given = stand_in.case.given.get(&node.id);
+    let schema = built.map(|source| source.schema());
+    match Given::new(schema, &node.common.contract, given) {
+        Ok(rows) => Some(Arc::new(rows)),
+        Err(faults) => {
+            found.extend(faults);
+            None
+        }
+    }
+}
+
+/// Says when a source does not have the column that tells what changed.
+fn no_column(since: &ChangedSince, schema: &SchemaRef) -> Option<Diagnostic> {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    if names.clone().any(|name| name == since.column.value) {
+        return None;
+    }
+    let message = format!("the source has no column `{}`", since.column.value);
+    let fault = Diagnostic::error(Code::UnknownColumn, message, since.column.at);
+    Some(fault.suggest(&since.column, "columns", names))
 }
 
 fn cannot_plan(error: &DataFusionError, id: &Located<String>) -> Diagnostic {

@@ -81,27 +81,11 @@ impl Layout<'_> {
         context: &mut BuildContext<'_>,
         day: Day<'_>,
     ) -> Option<Arc<dyn Source>> {
-        let mut headers = Vec::new();
-        for part in &parts {
-            // A check must not wait for standard input.
-            if part.is_stdin() && context.files != Files::MustExist {
-                return None;
-            }
-            let message = match first_record(part, self.dialect) {
-                Ok(Some(header)) => {
-                    headers.push(header);
-                    continue;
-                }
-                Ok(None) => format!("`{}` is empty: not even a header", part.name()),
-                Err(error) => error.to_string(),
-            };
-            context.found.push(Diagnostic::error(Code::File, message, self.at.at()));
-            return None;
-        }
-        let mut parts = parts;
-        if let Some(kept) = context.kept {
-            (parts, headers) = self.kept_parts(kept, &parts, headers);
-        }
+        let headers = self.headers(&parts, context)?;
+        let (parts, headers) = match context.kept {
+            Some(kept) => self.kept_parts(kept, &parts, headers),
+            None => (parts, headers),
+        };
         if headers.is_empty() && self.known.is_none() {
             return None;
         }
@@ -131,10 +115,32 @@ impl Layout<'_> {
             columns,
             day_column: day.map(|(name, _)| name),
         };
-        let Some(kept) = context.kept else { return Some(Arc::new(source)) };
-        let part_of = |row: &KeptRow| source.parts.iter().position(|p| p.part.name() == row.file);
-        let rows = kept.iter().map(|row| (part_of(row).unwrap_or(0), row.clone())).collect();
-        Some(Arc::new(Replayed { source, rows }))
+        Some(match context.kept {
+            Some(kept) => Arc::new(Replayed::new(source, kept)),
+            None => Arc::new(source),
+        })
+    }
+
+    /// Reads the first record of each file; notes one that has none.
+    fn headers(&self, parts: &[Part], context: &mut BuildContext<'_>) -> Option<Vec<Vec<String>>> {
+        let mut headers = Vec::new();
+        for part in parts {
+            // A check must not wait for standard input.
+            if part.is_stdin() && context.files != Files::MustExist {
+                return None;
+            }
+            let message = match first_record(part, self.dialect) {
+                Ok(Some(header)) => {
+                    headers.push(header);
+                    continue;
+                }
+                Ok(None) => format!("`{}` is empty: not even a header", part.name()),
+                Err(error) => error.to_string(),
+            };
+            context.found.push(Diagnostic::error(Code::File, message, self.at.at()));
+            return None;
+        }
+        Some(headers)
     }
 
     /// Returns the files from which kept rows came, each with its first record: that of the file

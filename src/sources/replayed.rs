@@ -23,12 +23,20 @@ const BATCH: usize = 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Replayed {
     /// The source, with a part for each file that the lines came from.
-    pub source: Delimited,
+    source: Delimited,
     /// The lines, each with the index of its part.
-    pub rows: Vec<(usize, KeptRow)>,
+    rows: Vec<(usize, KeptRow)>,
 }
 
 impl Replayed {
+    /// Makes lines of a source that has a part for each file that they came from. Those whose file
+    /// was not kept belong to the first.
+    pub(super) fn new(source: Delimited, kept: &[KeptRow]) -> Self {
+        let part_of = |row: &KeptRow| source.parts.iter().position(|p| p.part.name() == row.file);
+        let rows = kept.iter().map(|row| (part_of(row).unwrap_or(0), row.clone())).collect();
+        Self { source, rows }
+    }
+
     fn read_all(&self, context: &ReadContext, sender: &mpsc::Sender<Result<Batch>>) -> Result<()> {
         let converter = Converter::new(&self.source, &context.projection);
         for rows in self.rows.chunks(BATCH) {

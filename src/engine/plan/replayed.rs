@@ -8,15 +8,49 @@ use datafusion::datasource::MemTable;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 
-use super::{Planning, cannot_plan};
+use super::{Plan, PlannedSink, Planning, cannot_plan};
 use crate::context::{Files, reference};
 use crate::engine::file::Node;
-use crate::engine::part::passes;
+use crate::engine::part::{Part, passes};
 use crate::engine::replay::Replay;
-use crate::spec::{Code, Diagnostic};
+use crate::engine::testing::Kept;
+use crate::spec::{Code, Diagnostic, Located};
 use crate::transforms::TransformKind;
 
 impl Planning<'_> {
+    /// Returns what was planned, in a replay the part that runs; `None` when that is not known.
+    pub(super) fn finished(
+        self,
+        sinks: Vec<PlannedSink>,
+        kept: Vec<(String, Kept)>,
+        part: Option<Part>,
+    ) -> Option<Plan> {
+        let is_wanted = |id: &String| part.as_ref().is_none_or(|part| part.planned.contains(id));
+        if self.unknown.iter().any(is_wanted) {
+            return None;
+        }
+        let mut plan = Plan {
+            nodes: self.nodes,
+            sinks,
+            stages: self.stages,
+            late_stages: self.late_stages,
+            kept,
+            folder: self.folder,
+            part: part.clone(),
+        };
+        if let Some(part) = &part {
+            plan.keep_only(part);
+        }
+        Some(plan)
+    }
+
+    /// Refuses a source that a replay needs, and whose columns only a missing file could tell.
+    pub(super) fn unknown_in_part(&self, id: &Located<String>) -> Option<Diagnostic> {
+        let is_needed = self.part.as_ref().is_some_and(|part| part.planned.contains(&id.value));
+        let message = "its columns are not known without its file";
+        is_needed.then(|| Diagnostic::error(Code::File, message, id.at))
+    }
+
     /// Returns the rows that are run again in place of those of a node.
     pub(super) fn replay_of(&self, id: &str) -> Option<&Replay> {
         self.options.replay.as_deref().filter(|replay| replay.node == id)
