@@ -147,7 +147,7 @@ fn each_line_is_read_alone_and_as_its_own_file_has_it() {
         "file,line,reason,raw\n{old},2,r,\"5,A,1\"\n{old},3,r,\"6,\"\"B\"\n{old},4,r,\"C\"\",2\"\n\
          gone.csv,9,r,\"3,D,7\"\n{old},5,r,8,\n"
     );
-    let rows = rows.replace("r,8,\n", "r,\"8,\u{fffd},1\"\n");
+    let rows = rows.replace("r,8,\n", "r,\"8\u{fffd},F,1\"\n");
     project.write("some.csv", rows + &format!("{old},6,r,\"'+9,E,4\"\n"));
     let arguments = ["companies", "--from", "some.csv", "--var", "file=turned.csv"];
     let said = report(&replay(&project, &arguments));
@@ -186,6 +186,19 @@ fn a_replay_that_dies_happens_once_or_not_at_all() {
         assert_eq!(node(&said, "companies")["rows_out"], 3, "{point}");
         assert_eq!(n_rows(), 2 + usize::from(is_done) + 2, "{point}");
     }
+}
+
+#[test]
+fn a_replay_of_other_rows_is_another_run() {
+    let project = project();
+    mend(&project);
+    let mut command = project.command(&["rejects", "replay", "p.yaml", "companies"]);
+    let output = command.env("PIPELINE_FAILPOINT", "commit.done:1:kill").output();
+    assert!(!output.expect("a run").status.success());
+    project.write("bad.csv", "file,line,reason,raw\n,2,r,\"5,A,1\"\n");
+    let said = report(&replay(&project, &["companies"]));
+    assert_eq!(node(&said, "companies")["rows_out"], 1, "{said}");
+    assert_eq!(project.query("select number from kept order by number"), ["1", "2", "5"]);
 }
 
 #[test]
