@@ -23,6 +23,7 @@ mod mistakes;
 mod no_duckdb;
 mod plan;
 mod reference;
+mod replay;
 mod runs;
 mod support;
 mod testing;

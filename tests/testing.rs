@@ -195,3 +195,94 @@ fn shipped_pipelines_pass_their_tests_and_fail_them_when_broken() {
     }
     assert!(survivors.is_empty(), "no test noticed: {survivors:#?}");
 }
+
+/// A pipeline of which each part of a test expects something else than what comes.
+const OUTDATED: &str = "version: 1 # kept
+name: p
+sources: { people: { csv: { path: ./nowhere.csv } } }
+sinks:
+  out: { from: people, csv: { path: ./out/people.csv }, write: replace }
+  log: { from: people, sqlite: { table: log }, write: append }
+tests:
+  - name: one
+    given: { people: { columns: [id, name], rows: [[007, \"a, b\"], [8, null], [9, 'null']] } }
+    expect:
+      people: { columns: [id, name], rows: [[007, x]] }  # why
+      out: # as it was
+        columns: [id]
+        rows:
+          - [007]
+          - [9]
+
+  - { name: two, given: { people: { file: given.csv } }, expect: { people: { file: wanted.csv }, log: { columns: [id], rows: [] } } }
+";
+
+#[test]
+fn expectations_are_rewritten_with_what_came_and_nothing_else_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let project = project(OUTDATED);
+    project.write("given.csv", "id,name\r\n1,\"x\"\r\n,y\r\n");
+    project.write("wanted.csv", "name,\"id\"\r\nx,2\r\n");
+    let path = project.path("p.yaml");
+    let mode = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(&path, mode).expect("permissions");
+    let said = project.pipeline(&["test", "p.yaml", "--update"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    for line in ["  rewrote people", "  rewrote out", "  rewrote people in `wanted.csv`"] {
+        assert!(said.out.lines().any(|said| said == line), "{line}: {}", said.out);
+    }
+    let expected = OUTDATED
+        .replace("[[007, x]]", "[[007, \"a, b\"], [8, null], [9, \"null\"]]")
+        .replace("          - [9]\n", "          - [8]\n          - [9]\n")
+        // In one line it would be too long.
+        .replace("rows: [] }", "rows: [\n      [1],\n      [null]] }");
+    assert_eq!(std::fs::read_to_string(&path).expect("the file"), expected);
+    let wanted = std::fs::read_to_string(project.path("wanted.csv")).expect("the file");
+    assert_eq!(wanted, "name,\"id\"\r\nx,1\r\ny,\r\n");
+    let mode = std::fs::metadata(&path).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    let said = project.pipeline(&["test", "p.yaml", "--update"]);
+    assert!(said.out.ends_with("2 passed, 0 failed\n") && !said.out.contains("rewrote"));
+    assert_eq!(project.files(""), ["given.csv", "p.yaml", "wanted.csv"]);
+}
+
+#[test]
+fn tests_that_cannot_pass_are_left_alone_and_say_why() {
+    let left = |from: &str, to: &str, words: &str| {
+        assert!(OUTDATED.contains(from), "{from}");
+        let text = OUTDATED.replacen(from, to, 1);
+        let text = text[..text.find("\n  - { name: two").expect("two")].to_owned();
+        let project = project(&text);
+        let said = project.pipeline(&["test", "p.yaml", "--update"]);
+        assert_eq!(said.code, Some(2), "{to}: {}{}", said.out, said.err);
+        assert!(said.out.contains(words), "{words}: {}{}", said.out, said.err);
+        assert!(!said.out.contains("rewrote"), "{}", said.out);
+        assert_eq!(std::fs::read_to_string(project.path("p.yaml")).expect("the file"), text);
+    };
+    let repeated = "    repeat: 2\n    expect:\n      log: { columns: [id], rows: [] }\n";
+    let why = "  not rewritten: `log` differs between run 1 and run 2\n";
+    left("    expect:\n", repeated, why);
+    let repeated = repeated.replace("rows: []", "rows: [[007], [8], [9]]").replace(
+        "      log",
+        "      people: { columns: [id], rows: [[007], [8], [9]] }\n      log",
+    );
+    let outdated = "      people: { columns: [id, name], rows: [[007, x]] }  # why
+      out: # as it was
+        columns: [id]
+        rows:
+          - [007]
+          - [9]
+";
+    left(&format!("    expect:\n{outdated}"), &repeated, why);
+    left("    expect:\n", "    fails: never\n    expect:\n", "not rewritten: it expects a failure");
+    left("columns: [id]\n", "columns: [idd]\n", "not rewritten: it did not run to its end");
+    left("rows: [[007, x]] }", "}", "not rewritten: `people` has no `rows` to rewrite");
+    left(
+        "          - [9]",
+        "          - - 9",
+        "not rewritten: the rows in line 15 are not written",
+    );
+    let said = project(OUTDATED).pipeline(&["test", "-", "--update"]);
+    assert!(said.err.contains("standard input cannot be rewritten"), "{}", said.err);
+}

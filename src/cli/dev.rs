@@ -124,7 +124,7 @@ impl Arguments {
             return Ok(false);
         }
         output::print(&format!("✓ {name}: no mistakes\n"));
-        let suite = test::run_file(&self.file, "", surroundings).await?;
+        let suite = test::run_file(&self.file, "", false, surroundings).await?;
         let (n_passed, n_failed) = (suite.n_passed(), suite.n_failed());
         if n_passed + n_failed > 0 {
             output::print(&format!("{n_passed} passed, {n_failed} failed\n"));

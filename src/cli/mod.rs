@@ -285,6 +285,7 @@ impl Surroundings {
             is_run,
             fetched: BTreeMap::new(),
             stand_in: None,
+            replay: None,
             preview: None,
             is_dry: false,
             may_shrink: false,

@@ -1,12 +1,12 @@
 //! `pipeline run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::{Format, Surroundings, interrupted, output, progress};
-use crate::engine::Run;
+use crate::engine::{Options, Run};
 use crate::error::{Error, Result};
 
 /// Run a pipeline once.
@@ -39,7 +39,16 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     let mut options = surroundings.options(&arguments.vars, true, arguments.limit)?;
     options.is_dry = arguments.dry_run;
     options.may_shrink = arguments.may_shrink;
-    let loaded = surroundings.load(&arguments.file, options).await?;
+    start(&arguments.file, options, surroundings).await
+}
+
+/// Runs a pipeline file and shows what it did.
+pub(super) async fn start(
+    file: &Path,
+    options: Options,
+    surroundings: &Surroundings,
+) -> Result<ExitCode> {
+    let loaded = surroundings.load(file, options).await?;
     surroundings.show(&loaded, false);
     let Some(checked) = loaded.checked else { return Ok(ExitCode::from(2)) };
     let run = Run::new(checked);

@@ -8,6 +8,7 @@ use datafusion::arrow::array::AsArray as _;
 use datafusion::prelude::SessionContext;
 
 use super::{Surroundings, output, query};
+use crate::context::reference;
 use crate::error::{Error, Result};
 
 /// Show what ran, the latest first, or what the nodes of one run did.
@@ -39,11 +40,12 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
         output::say("nothing was run here yet");
         return Ok(ExitCode::SUCCESS);
     }
+    let replay = if has_replays(&session).await? { "replay," } else { "" };
     let sql = match arguments.run {
         None => format!(
             "select run_id, pipeline, status, date_trunc('second', cast(started_at as timestamp)) as started_at,
                     round(date_part('epoch', cast(ended_at as timestamp) - cast(started_at as timestamp)), 1) as seconds,
-                    vars, error
+                    {replay} vars, error
              from engine.runs order by run_id desc limit {}",
             arguments.most
         ),
@@ -58,6 +60,12 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     };
     query::answer(&session, &tables, &sql, surroundings).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says whether the states tell replays from other runs; those of older versions have none.
+pub(super) async fn has_replays(session: &SessionContext) -> Result<bool> {
+    let runs = session.table(reference("engine.runs")).await?;
+    Ok(runs.schema().has_column_with_unqualified_name("replay"))
 }
 
 /// Returns the id of the one run that begins so.

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Loaded, Surroundings, output};
-use crate::engine::{self, Difference, Tested};
+use crate::engine::{self, Difference, Tested, Updated};
 use crate::error::{Error, Result};
+use crate::spec::{Diagnostic, Row};
 
 /// Run the tests of pipeline files, without touching the world.
 ///
@@ -17,7 +18,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pipeline test pipelines/*.yaml
-  pipeline test pipelines/strike_off_bulk.yaml -k 'too young' --junit report.xml")]
+  pipeline test pipelines/strike_off_bulk.yaml -k 'too young' --junit report.xml
+  pipeline test pipelines/strike_off_bulk.yaml --update")]
 pub(super) struct Arguments {
     /// Pipeline files; a folder stands for the `*.yaml` in it.
     #[arg(required = true)]
@@ -28,6 +30,9 @@ pub(super) struct Arguments {
     /// Also write the results to a file, as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Where other rows came than expected, rewrite the files so that they are.
+    #[arg(long)]
+    update: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
@@ -35,7 +40,7 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     let (mut n_passed, mut n_failed) = (0, 0);
     let mut suites = Vec::new();
     for file in surroundings.expand(&arguments.files) {
-        let suite = run_file(&file, &arguments.wanted, surroundings).await?;
+        let suite = run_file(&file, &arguments.wanted, arguments.update, surroundings).await?;
         is_fine &= suite.is_fine;
         n_passed += suite.n_passed();
         n_failed += suite.n_failed();
@@ -76,28 +81,54 @@ impl Suite {
     }
 }
 
-/// Runs the tests of a file whose names hold a text, and shows what became of each.
+/// Runs the tests of a file whose names hold a text, rewrites what they expect if that is asked
+/// for, and shows what became of each.
 pub(super) async fn run_file(
     file: &Path,
     wanted: &str,
+    is_update: bool,
     surroundings: &Surroundings,
 ) -> Result<Suite> {
+    if is_update && file == Path::new("-") {
+        return Err(Error::user("standard input cannot be rewritten: name a file"));
+    }
     let options = surroundings.options(&[], false, None)?;
     let text = surroundings.read(file)?;
     let place = surroundings.working_folder.join(file);
     let (tests, found) = engine::test(&text, &place, &options, wanted).await;
     let name = file.display().to_string();
     let is_fine = found.is_empty();
-    let loaded = |found| Loaded { name: name.clone(), text: text.clone(), checked: None, found };
-    surroundings.show(&loaded(found), false);
-    for test in &tests {
+    let show = |text: &str, found: Vec<Diagnostic>| {
+        let (name, text) = (name.clone(), text.to_owned());
+        surroundings.show(&Loaded { name, text, checked: None, found }, false);
+    };
+    show(&text, found);
+    let updated = match is_update {
+        true => engine::update(&text, &place, &options, wanted, tests).await?,
+        false => Updated { text, tests, rewritten: Vec::new(), left: Vec::new() },
+    };
+    for test in &updated.tests {
         let mark = if test.is_passed() { "✓" } else { "✗" };
         let seconds = test.seconds;
         output::print(&format!("{mark} {name}: {}  {seconds:.2} s\n", test.name.value));
         output::print(&told(test));
-        surroundings.show(&loaded(test.found.clone()), false);
+        output::print(&rewritten(&updated, &test.name.value));
+        show(&updated.text, test.found.clone());
     }
-    Ok(Suite { name, tests, is_fine })
+    Ok(Suite { name, tests: updated.tests, is_fine })
+}
+
+/// Tells which expectations of a test were rewritten, or why none was.
+fn rewritten(updated: &Updated, test: &str) -> String {
+    let mut out = String::new();
+    for rewritten in updated.rewritten.iter().filter(|rewritten| rewritten.test == test) {
+        let place = rewritten.file.as_ref().map(|file| format!(" in `{file}`"));
+        let _ = writeln!(out, "  rewrote {}{}", rewritten.id, place.unwrap_or_default());
+    }
+    if let Some((_, why)) = updated.left.iter().find(|(left, _)| left == test) {
+        let _ = writeln!(out, "  not rewritten: {why}");
+    }
+    out
 }
 
 /// Tells what is not as expected: expected rows beside those that came.
@@ -113,23 +144,24 @@ fn told(test: &Tested) -> String {
 }
 
 fn table(difference: &Difference) -> String {
-    let header: Vec<String> = difference.columns.clone();
-    let lines: Vec<(&str, &Vec<String>)> = std::iter::once(("", &header))
-        .chain(difference.expected.iter().map(|row| ("- expected", row)))
-        .chain(difference.got.iter().map(|row| ("+ got", row)))
+    let shown =
+        |row: &Row| row.iter().map(|value| value.clone().unwrap_or("null".into())).collect();
+    let lines: Vec<(&str, Vec<String>)> = std::iter::once(("", difference.columns.clone()))
+        .chain(difference.expected.iter().map(|row| ("- expected", shown(row))))
+        .chain(difference.got.iter().map(|row| ("+ got", shown(row))))
         .collect();
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|(_, row)| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let widths: Vec<usize> = (0..difference.columns.len()).map(width).collect();
     let id = &difference.id;
     let round = match difference.round {
         1 => String::new(),
         round => format!(", in run {round}"),
     };
     let mut out = format!("  {} (line {}){round}\n", id.value, id.at.line);
-    for (mark, row) in lines {
+    for (mark, row) in &lines {
         let mut line = format!("    {mark:<12}");
         for (cell, width) in row.iter().zip(&widths) {
             let _ = write!(line, "{cell:<width$}  ");

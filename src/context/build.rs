@@ -16,6 +16,17 @@ pub enum Files {
     AreNotRead,
 }
 
+/// A row that a source refused, as a sink kept it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptRow {
+    /// The file that it came from; empty when that was not kept.
+    pub file: String,
+    /// Its line in that file.
+    pub line: u64,
+    /// Its text.
+    pub raw: String,
+}
+
 /// Returns where an absolute path lies below another root.
 pub fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
@@ -35,6 +46,8 @@ pub struct BuildContext<'a> {
     pub fetched: Option<&'a Path>,
     /// From where a source reads that reads only what changed.
     pub changed_since: Option<&'a ChangedSince>,
+    /// Rows to be read in place of the source's files.
+    pub kept: Option<&'a [KeptRow]>,
     /// Mistakes that were found.
     pub found: Vec<Diagnostic>,
 }
@@ -42,7 +55,15 @@ pub struct BuildContext<'a> {
 impl<'a> BuildContext<'a> {
     /// Makes the surroundings of one component.
     pub fn new(scope: &'a Scope, files: Files) -> Self {
-        Self { scope, files, root: None, fetched: None, changed_since: None, found: Vec::new() }
+        Self {
+            scope,
+            files,
+            root: None,
+            fetched: None,
+            changed_since: None,
+            kept: None,
+            found: Vec::new(),
+        }
     }
 
     /// Resolves a path; notes the mistake and returns `None` when it cannot.

@@ -10,7 +10,7 @@ mod sql;
 mod stage;
 
 pub use bounds::{check_inside, project_folder, read_text};
-pub use build::{BuildContext, Files, below};
+pub use build::{BuildContext, Files, KeptRow, below};
 pub use condition::Condition;
 pub use fetch::{FetchContext, download_folder};
 pub use sql::{Sql, add_schema, ast, reference};

@@ -10,6 +10,7 @@ use super::file::{self, File, Node};
 use super::fragment;
 use super::graph::{self, Edges, Origins, is_rejects, node_of};
 use super::plan::Plan;
+use super::replay::Replay;
 use super::testing::{StandIn, check_case};
 use crate::clock::Clock;
 use crate::context::{Files, Sql, below, check_inside, project_folder};
@@ -43,6 +44,8 @@ pub struct Options {
     pub fetched: BTreeMap<String, PathBuf>,
     /// What stands in for the world, in a test.
     pub stand_in: Option<Arc<StandIn>>,
+    /// Rejected rows that are run again in place of what their node reads.
+    pub replay: Option<Arc<Replay>>,
     /// The node whose first rows are looked at, and nothing else done.
     pub preview: Option<Preview>,
 }
@@ -130,6 +133,7 @@ pub async fn check(
     }
     let surroundings = (&scope, &options, state.as_path());
     let plan = Plan::new(&file, &order, &edges, surroundings, sql, &mut found).await;
+    found.extend(plan.as_ref().and_then(|plan| nothing_replayed(&file, &options, plan)));
     // A fragment that is used twice has its mistakes twice.
     let mut seen: Vec<Diagnostic> = Vec::new();
     for fault in found {
@@ -183,6 +187,19 @@ pub(super) fn values(scope: &Scope) -> String {
         (name.clone(), value.unwrap_or(serde_json::Value::Null))
     });
     serde_json::Value::Object(values.collect()).to_string()
+}
+
+/// Refuses a replay whose rows no sink would take.
+fn nothing_replayed(file: &File, options: &Options, plan: &Plan) -> Option<Diagnostic> {
+    let (replay, part) = options.replay.as_ref().zip(plan.part.as_ref())?;
+    let at = file.ids().find(|id| id.value == replay.node).map(|id| id.at);
+    let why = match part.left_out.as_slice() {
+        [] => "nothing reads them".to_owned(),
+        reasons => reasons.join("; "),
+    };
+    let message = format!("no sink takes replayed rows of `{}`: {why}", replay.node);
+    let fault = Diagnostic::error(Code::Write, message, at.unwrap_or_default());
+    part.sinks.is_empty().then(|| fault.help("run the pipeline instead"))
 }
 
 fn graph_of(file: &File, edges: &Edges) -> Vec<GraphNode> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::TransactionBehavior;
 use sha2::{Digest as _, Sha256};
 
+use super::plan::PlannedNode;
 use super::report::Report;
 use super::run::{Run, StagedSink};
 use crate::error::{Error, Kind, Result};
@@ -33,6 +34,9 @@ impl Run {
             sha.update(fragment.text.as_bytes());
         }
         sha.update(format!("{:?}", self.checked.options.limit));
+        if let Some(replay) = &self.checked.options.replay {
+            sha.update(format!("replay of {} {}", replay.node, replay.fingerprint));
+        }
         publish::hex(&sha.finalize())
     }
 
@@ -150,7 +154,10 @@ impl Run {
         }
         failpoint::pass("commit.merged")?;
         state::record(&tx, row, &outputs, &self.node_runs(staged))?;
-        for node in self.checked.plan.nodes.iter().filter(|node| node.has_position) {
+        // What a replay read beside its rows is read by the next run all the same.
+        let is_replay = row.replay.is_some();
+        let moves = |node: &&PlannedNode| node.has_position && !is_replay;
+        for node in self.checked.plan.nodes.iter().filter(moves) {
             if let Some(position) = node.tally.position.reached.get() {
                 let run_id = Some(row.run_id.as_str());
                 state::set_position(&tx, &row.pipeline, &node.id, position, run_id)?;

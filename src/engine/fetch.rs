@@ -37,13 +37,14 @@ pub async fn fetch(
         return Ok(all);
     }
     let (checked, _) = check(text, path, Options { is_run: false, ..options.clone() }).await;
-    if checked.is_none() {
-        return Ok(all);
-    }
+    let Some(checked) = checked else { return Ok(all) };
+    let replayed = options.replay.as_ref().map(|replay| replay.node.as_str());
+    let is_read =
+        |id: &str| checked.plan.nodes.iter().any(|node| node.id == id) && replayed != Some(id);
     let http = Http::new()?;
     let today = options.clock.now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let context = FetchContext { scope: &scope, http: &http, meter, today };
-    for node in &file.sources {
+    for node in file.sources.iter().filter(|node| is_read(&node.id)) {
         let id = &node.id.value;
         let kept = node.kind.settings().fetch(&context).await.map_err(|error| error.in_node(id))?;
         let Some(kept) = kept else { continue };

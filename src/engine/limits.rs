@@ -14,9 +14,11 @@ use crate::spec::Share;
 use crate::state::State;
 use crate::transforms::Otherwise;
 
-/// Stops the run when more rows were rejected, or broke a rule, than may.
+/// Stops the run when more rows were rejected, or broke a rule, than may. A share of replayed rows
+/// says nothing of all rows.
 pub(super) fn check_limits(plan: &Plan) -> Result<()> {
-    for node in &plan.nodes {
+    let is_part = |id: &str| plan.part.as_ref().is_some_and(|part| part.reached.contains(id));
+    for node in plan.nodes.iter().filter(|node| !is_part(&node.id)) {
         let rejected = node.tally.rejected.load(Ordering::Relaxed);
         let all = rejected + node.tally.accepted.load(Ordering::Relaxed);
         let is_all = rejected > 0 && rejected == all && node.at_most.is_none();
@@ -97,7 +99,8 @@ impl Run {
         if options.limit.is_some() || options.may_shrink {
             return Ok(());
         }
-        for node in &self.checked.plan.nodes {
+        let replayed = options.replay.as_ref().map(|replay| replay.node.as_str());
+        for node in self.checked.plan.nodes.iter().filter(|node| Some(&*node.id) != replayed) {
             let Some(limit) = node.shrink_at_most.filter(|_| node.tally.is_finished()) else {
                 continue;
             };

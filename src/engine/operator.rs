@@ -128,6 +128,11 @@ impl Table {
             _ => None,
         }
     }
+
+    /// Returns the node or port whose rows they are.
+    pub(super) fn node(&self) -> &str {
+        self.rows.node()
+    }
 }
 
 impl fmt::Debug for Table {
@@ -317,7 +322,10 @@ impl ExecutionPlan for RowsExec {
                 });
                 Ok(make_cooperative(Box::pin(RecordBatchStreamAdapter::new(schema, rows))))
             }
-            (Rows::Source { node, source, on_bad_row, limit, checks_all, tally: Some(tally) }, _) => {
+            (
+                Rows::Source { node, source, on_bad_row, limit, checks_all, tally: Some(tally) },
+                _,
+            ) => {
                 let reading = ReadContext {
                     projection: self.projection.clone(),
                     limit: *limit,

@@ -36,7 +36,8 @@ pub(super) fn build_sink(
         write,
         key: key.clone(),
         newer_by: newer_by.clone(),
-        missing: missing.clone(),
+        // A replay is a part: what is not in it is not gone.
+        missing: missing.clone().filter(|_| options.replay.is_none()),
     };
     let mut context = BuildContext::new(scope, options.files());
     context.root = options.stand_in.as_ref().map(|stand_in| stand_in.root.as_path());

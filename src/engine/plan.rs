@@ -3,32 +3,34 @@
 //! A node that several others read is landed: it is computed once and read from there. Sinks of
 //! the same node share one reading. So every source is read once, whatever reads it.
 
+mod replayed;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{ident, lit};
-use datafusion::physical_plan::displayable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use super::check::{Checked, Options};
+use super::check::Options;
 use super::count::{Planner, counted};
 use super::file::{Common, File, Node};
 use super::graph::{Edges, is_rejects, kept_nodes, node_of, to_land, with_rejects};
 use super::land::{Landed, Tally};
 use super::operator::{LandedRows, Rows, Table, rejected_schema};
 use super::outlet::{build_sink, check_target};
-use super::testing::Kept;
+use super::part::Part;
+use super::testing::{Kept, StandIn};
 use crate::context::{BuildContext, Sql, reference};
-use crate::error::Result;
 use crate::sinks::{Sink, SinkKind, Write};
 use crate::sources::{Contract, Given, OnBadRow, Source, SourceKind};
-use crate::spec::{Code, Diagnostic, Family, Located, Scope, Share};
+use crate::spec::{ChangedSince, Code, Diagnostic, Family, Located, Scope, Share};
 use crate::table;
 use crate::transforms::{Operator, PORT, Planned, Rule, TransformKind};
 
@@ -47,6 +49,8 @@ pub(super) struct Plan {
     pub(super) kept: Vec<(String, Kept)>,
     /// Folder of the run, for landed rows; set when it begins.
     pub(super) folder: Arc<OnceLock<PathBuf>>,
+    /// What is left of the pipeline in a replay.
+    pub(super) part: Option<Part>,
 }
 
 /// A source or transform.
@@ -130,6 +134,10 @@ struct Planning<'a> {
     unknown: BTreeSet<String>,
     /// What is wrong with rows that stand for the inputs of fragments.
     misfits: Vec<Diagnostic>,
+    /// What a replay runs, as far as it is known from edges and from the plans so far.
+    part: Option<Part>,
+    /// Transforms that do not take the rows of a replay one by one.
+    mixing: BTreeSet<String>,
     nodes: Vec<PlannedNode>,
     stages: Vec<Stage>,
     late_stages: Vec<Stage>,
@@ -146,6 +154,10 @@ impl Plan {
         found: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
         let kept = kept_nodes(file, options);
+        let replay = options.replay.as_deref();
+        let part = |mixing: &BTreeSet<String>| {
+            replay.map(|replay| Part::of(file, (order, edges), &replay.node, mixing))
+        };
         let mut planning = Planning {
             session: sql.session(),
             sql,
@@ -157,6 +169,8 @@ impl Plan {
             with_rejects: with_rejects(edges, &kept),
             unknown: file.broken.clone(),
             misfits: Vec::new(),
+            part: part(&BTreeSet::new()),
+            mixing: BTreeSet::new(),
             nodes: Vec::new(),
             stages: Vec::new(),
             late_stages: Vec::new(),
@@ -177,20 +191,16 @@ impl Plan {
         found.append(&mut planning.misfits);
         let sinks = planning.sinks(file, found).await;
         let kept = planning.keep(&kept, found).await;
-        planning.unknown.is_empty().then(|| Self {
-            nodes: planning.nodes,
-            sinks,
-            stages: planning.stages,
-            late_stages: planning.late_stages,
-            kept,
-            folder: planning.folder,
-        })
+        let part = part(&planning.mixing);
+        planning.finished(sinks, kept, part)
     }
 }
 
 impl Planning<'_> {
     fn source(&mut self, node: &Node<SourceKind>, found: &mut Vec<Diagnostic>) {
-        let mut context = BuildContext::new(self.scope, self.options.files());
+        let replay = self.replay_of(&node.id);
+        let mut context = BuildContext::new(self.scope, self.files_of(&node.id));
+        context.kept = replay.map(|replay| replay.lines());
         context.fetched = self.options.fetched.get(&node.id.value).map(PathBuf::as_path);
         let contract: &Contract = &node.common.contract;
         let changed_since = node.common.changed_since.as_ref();
@@ -203,29 +213,14 @@ impl Planning<'_> {
         let mut built = node.kind.settings().build(contract, &mut context);
         found.extend(context.found);
         if let Some(stand_in) = &self.options.stand_in {
-            let given = stand_in.case.given.get(&node.id);
-            let rows = Given::new(built.map(|source| source.schema()), contract, given);
-            built = match rows {
-                Ok(rows) => Some(Arc::new(rows)),
-                Err(faults) => {
-                    found.extend(faults);
-                    None
-                }
-            };
+            built = given(node, built, stand_in, found);
         }
         let Some(source) = built else {
             self.unknown.insert(node.id.value.clone());
+            found.extend(self.unknown_in_part(&node.id));
             return;
         };
-        if let Some(since) = changed_since {
-            let schema = source.schema();
-            let names = schema.fields().iter().map(|field| field.name().as_str());
-            if names.clone().all(|name| name != since.column.value) {
-                let message = format!("the source has no column `{}`", since.column.value);
-                let fault = Diagnostic::error(Code::UnknownColumn, message, since.column.at);
-                found.push(fault.suggest(&since.column, "columns", names));
-            }
-        }
+        found.extend(changed_since.and_then(|since| no_column(since, &source.schema())));
         let id = &node.id.value;
         let tally = self.tally(id, table::rejected_schema());
         let rows = Rows::Source {
@@ -286,6 +281,7 @@ impl Planning<'_> {
                 return;
             }
         };
+        self.follow(id, planned.rows.logical_plan());
         let operator = planned.operator;
         let is_divided = matches!(operator, Some(Operator::Divide(_)));
         let all = Arc::clone(planned.rows.schema().inner());
@@ -342,10 +338,11 @@ impl Planning<'_> {
     async fn plan(&self, node: &Node<TransformKind>) -> Result<Planned, Vec<Diagnostic>> {
         let settings = node.kind.settings();
         let sql = node.instance.as_ref().map_or(&self.sql, |instance| &instance.sql);
-        match self.input(&sql.session(), &node.id, &node.common.from).await {
-            Ok(input) => settings.plan(&input, sql).await,
-            Err(error) => Err(vec![cannot_plan(&error, &node.id)]),
-        }
+        let session = sql.session();
+        let input = self.input(&session, &node.id, &node.common.from).await;
+        let input = input.map_err(|error| vec![cannot_plan(&error, &node.id)])?;
+        let input = self.or_replayed(input, node, &session).await.map_err(|fault| vec![fault])?;
+        settings.plan(&input, sql).await
     }
 
     /// Gives a node of a fragment its inputs as tables of the fragment; `false` when one does not
@@ -376,7 +373,7 @@ impl Planning<'_> {
         from.iter().all(|from| self.session.table_exist(reference(from)).unwrap_or(false))
     }
 
-    fn tally(&self, id: &str, rejected: datafusion::arrow::datatypes::SchemaRef) -> Arc<Tally> {
+    fn tally(&self, id: &str, rejected: SchemaRef) -> Arc<Tally> {
         let rejects = self
             .with_rejects
             .contains(id)
@@ -562,41 +559,35 @@ impl Planning<'_> {
     }
 }
 
-fn cannot_plan(error: &DataFusionError, id: &Located<String>) -> Diagnostic {
-    Diagnostic::error(Code::SqlPlan, error.strip_backtrace(), id.at)
-}
-
-/// What a pipeline will do, as plans in the order in which they run.
-pub struct Explained {
-    /// The stages: what each reads for, and its plan.
-    pub stages: Vec<(String, String)>,
-}
-
-/// Explains a checked pipeline: the physical plan of each stage.
-pub async fn explain(checked: &Checked) -> Result<Explained> {
-    let mut stages = Vec::new();
-    for stage in checked.plan.stages.iter().chain(&checked.plan.late_stages) {
-        let plan = stage.rows.clone().create_physical_plan().await?;
-        let plan = displayable(plan.as_ref()).indent(false).to_string();
-        stages.push((checked.plan.title(stage), plan));
-    }
-    Ok(Explained { stages })
-}
-
-impl Plan {
-    /// Says what a stage is for.
-    pub(super) fn title(&self, stage: &Stage) -> String {
-        match &stage.into {
-            Into::Landed(_) => format!("{} (landed: read by several)", stage.name),
-            Into::Kept(_) => format!("{} (looked at)", stage.name),
-            Into::Sinks(indices) => {
-                let ids: Vec<&str> = indices
-                    .iter()
-                    .filter_map(|&i| self.sinks.get(i))
-                    .map(|s| s.id.as_str())
-                    .collect();
-                format!("{} → {}", stage.name, ids.join(", "))
-            }
+/// Puts the rows of a test in place of a source.
+fn given(
+    node: &Node<SourceKind>,
+    built: Option<Arc<dyn Source>>,
+    stand_in: &StandIn,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Arc<dyn Source>> {
+    let given = stand_in.case.given.get(&node.id);
+    let schema = built.map(|source| source.schema());
+    match Given::new(schema, &node.common.contract, given) {
+        Ok(rows) => Some(Arc::new(rows)),
+        Err(faults) => {
+            found.extend(faults);
+            None
         }
     }
+}
+
+/// Says when a source does not have the column that tells what changed.
+fn no_column(since: &ChangedSince, schema: &SchemaRef) -> Option<Diagnostic> {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    if names.clone().any(|name| name == since.column.value) {
+        return None;
+    }
+    let message = format!("the source has no column `{}`", since.column.value);
+    let fault = Diagnostic::error(Code::UnknownColumn, message, since.column.at);
+    Some(fault.suggest(&since.column, "columns", names))
+}
+
+fn cannot_plan(error: &DataFusionError, id: &Located<String>) -> Diagnostic {
+    Diagnostic::error(Code::SqlPlan, error.strip_backtrace(), id.at)
 }

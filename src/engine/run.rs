@@ -22,11 +22,13 @@ use futures::{FutureExt as _, StreamExt as _};
 
 use super::check::Checked;
 use super::commit::{bug, publish_all};
+use super::explain::Explained;
 use super::graph::is_rejects;
 use super::land::Tally;
 use super::limits::check_limits;
 use super::operator::LandedRows;
-use super::plan::{Explained, Into, PlannedNode, Stage};
+use super::plan::{Into, PlannedNode, Stage};
+use super::replay::Replay;
 use super::report::{Report, grouped};
 use crate::context::StageContext;
 use crate::error::{Error, Kind, Result};
@@ -245,7 +247,21 @@ impl Run {
             started_at: self.checked.started_at,
             vars: self.checked.vars.clone(),
             fingerprint: self.fingerprint(),
+            replay: self.checked.options.replay.as_ref().map(|replay| replay.node.clone()),
         }
+    }
+
+    /// Says what a replay runs, and what it leaves out.
+    fn replay_notes(&self) -> Vec<String> {
+        let Some(replay) = &self.checked.options.replay else { return Vec::new() };
+        let Replay { node, place, n_rows, .. } = replay.as_ref();
+        let n_rows = grouped(*n_rows as u64);
+        let first = format!("rows that `{node}` refused, once more: {n_rows}, from {place}");
+        let mut notes = vec![first];
+        if let Some(part) = &self.checked.plan.part {
+            notes.extend(part.left_out.iter().chain(&part.notes).cloned());
+        }
+        notes
     }
 
     /// Reads everything to its end. With folders, sinks stage in them; without, rows are counted.
@@ -379,13 +395,15 @@ impl Run {
 
     pub(super) fn report(&self, staged: &[StagedSink], status: &'static str) -> Report {
         let started = self.checked.started_at;
+        let mut notes = self.replay_notes();
+        notes.extend(staged.iter().filter_map(StagedSink::note));
         Report {
             pipeline: self.checked.name.clone(),
             run_id: self.run_id().to_owned(),
             status,
             seconds: self.now().duration_since(started).as_secs_f64(),
             nodes: self.node_runs(staged),
-            notes: staged.iter().filter_map(StagedSink::note).collect(),
+            notes,
             working_folder: self.checked.options.working_folder.clone(),
         }
     }

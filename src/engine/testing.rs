@@ -1,6 +1,7 @@
 //! The tests of a pipeline file: each runs the pipeline for real, with rows that stand in for its
 //! sources, a clock that stands still, and a folder that stands for the root of the file system.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +18,7 @@ use super::run::Run;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::sinks::Target;
-use crate::spec::{Code, Diagnostic, Located, Severity, TestCase, TestRows, tidy};
+use crate::spec::{Code, Diagnostic, Located, Row, Severity, TestCase, TestRows, tidy};
 use crate::table::typed_column;
 
 /// What stands in for the world while a test runs.
@@ -57,9 +58,11 @@ pub struct Difference {
     /// The columns that were compared.
     pub columns: Vec<String>,
     /// Rows that were expected and did not come.
-    pub expected: Vec<Vec<String>>,
+    pub expected: Vec<Row>,
     /// Rows that came and were not expected.
-    pub got: Vec<Vec<String>>,
+    pub got: Vec<Row>,
+    /// All rows that came, in the order in which they did.
+    pub came: Vec<Row>,
     /// In which of the repeated runs, from 1.
     pub round: u32,
 }
@@ -93,11 +96,26 @@ pub async fn test(
     options: &Options,
     wanted: &str,
 ) -> (Vec<Tested>, Vec<Diagnostic>) {
+    let is_wanted = |name: &str| name.contains(wanted);
+    test_with(text, path, options, &is_wanted, &Fixtures::new()).await
+}
+
+/// Texts that stand for the files of tests, by their path.
+pub(super) type Fixtures = BTreeMap<PathBuf, String>;
+
+/// Runs the tests whose names are wanted, with texts in place of some of their files.
+pub(super) async fn test_with(
+    text: &str,
+    path: &Path,
+    options: &Options,
+    is_wanted: &dyn Fn(&str) -> bool,
+    fixtures: &Fixtures,
+) -> (Vec<Tested>, Vec<Diagnostic>) {
     let (file, found) = file::parse(text);
     let Some(file) = file.filter(|_| !has_errors(&found)) else { return (Vec::new(), found) };
     let mut tested = Vec::new();
-    for case in file.tests.into_iter().filter(|case| case.name.contains(wanted)) {
-        tested.push(Test { text, path, options, case }.run().await);
+    for case in file.tests.into_iter().filter(|case| is_wanted(&case.name)) {
+        tested.push(Test { text, path, options, case, fixtures }.run().await);
     }
     (tested, found)
 }
@@ -111,6 +129,7 @@ struct Test<'a> {
     path: &'a Path,
     options: &'a Options,
     case: TestCase,
+    fixtures: &'a Fixtures,
 }
 
 impl Test<'_> {
@@ -210,7 +229,7 @@ impl Test<'_> {
         }
         let folder = tidy(self.path.parent().unwrap_or(Path::new("")));
         for rows in case.given.0.iter_mut().chain(&mut case.expect.0).map(|(_, rows)| rows) {
-            if let Err(fault) = load(rows, &folder) {
+            if let Err(fault) = load(rows, &folder, self.fixtures) {
                 found.push(fault);
             }
             found.extend(rows.check());
@@ -254,7 +273,11 @@ pub(super) fn check_case(case: &TestCase, sources: &[&str], all: &[String]) -> V
 }
 
 /// Reads the rows of a file into the test.
-fn load(rows: &mut TestRows, folder: &Path) -> std::result::Result<(), Diagnostic> {
+fn load(
+    rows: &mut TestRows,
+    folder: &Path,
+    fixtures: &Fixtures,
+) -> std::result::Result<(), Diagnostic> {
     let Some(file) = rows.file.take() else { return Ok(()) };
     let broken = |message: String| Diagnostic::error(Code::File, message, file.at);
     let path = tidy(&folder.join(&file.value));
@@ -262,7 +285,11 @@ fn load(rows: &mut TestRows, folder: &Path) -> std::result::Result<(), Diagnosti
     if path.extension().is_none_or(|extension| extension != "csv") {
         return Err(broken(format!("`{}` is not a CSV file", path.display())));
     }
-    let mut reader = csv::Reader::from_path(&path).map_err(unreadable)?;
+    let reader: Box<dyn std::io::Read> = match fixtures.get(&path) {
+        Some(text) => Box::new(text.as_bytes()),
+        None => Box::new(std::fs::File::open(&path).map_err(|e| unreadable(e.into()))?),
+    };
+    let mut reader = csv::Reader::from_reader(reader);
     let at = file.at;
     let header = reader.headers().map_err(unreadable)?;
     rows.columns = header.iter().map(|name| Located::new(name.to_owned(), at)).collect();
@@ -296,7 +323,7 @@ fn compare(
 ) -> Result<Compared> {
     let mut found = Vec::new();
     let mut wanted = Vec::new();
-    let mut texts: Vec<Vec<String>> = vec![Vec::new(); expected.rows.value.len()];
+    let mut texts: Vec<Row> = vec![Vec::new(); expected.rows.value.len()];
     for name in &expected.columns {
         let Some((index, field)) = schema.column_with_name(name) else {
             let message = format!("`{}` has no column `{}`", id.value, name.value);
@@ -318,14 +345,15 @@ fn compare(
     if !found.is_empty() {
         return Ok(Err(found));
     }
-    let mut got = Vec::new();
+    let mut came: Vec<Row> = Vec::new();
     for batch in batches {
         let mut rows = vec![Vec::new(); batch.num_rows()];
         for &index in &wanted {
             show(batch.column(index), &mut rows)?;
         }
-        got.extend(rows);
+        came.extend(rows);
     }
+    let mut got = came.clone();
     let mut missing = Vec::new();
     for row in texts {
         match got.iter().position(|other| *other == row) {
@@ -338,16 +366,16 @@ fn compare(
     }
     let columns = expected.columns.iter().map(|name| name.value.clone()).collect();
     let id = id.clone();
-    Ok(Ok(Some(Difference { id, columns, expected: missing, got, round: 1 })))
+    Ok(Ok(Some(Difference { id, columns, expected: missing, got, came, round: 1 })))
 }
 
 /// Adds the values of a column to rows of texts.
-fn show(column: &dyn datafusion::arrow::array::Array, rows: &mut [Vec<String>]) -> Result<()> {
+fn show(column: &dyn datafusion::arrow::array::Array, rows: &mut [Row]) -> Result<()> {
     let options = FormatOptions::default().with_null("null");
     let formatter = ArrayFormatter::try_new(column, &options)
         .map_err(|error| Error::internal("rows cannot be shown").because(error))?;
     for (index, row) in rows.iter_mut().enumerate() {
-        row.push(formatter.value(index).to_string());
+        row.push((!column.is_null(index)).then(|| formatter.value(index).to_string()));
     }
     Ok(())
 }

@@ -95,7 +95,7 @@ fn prefix_xor(mut bits: u64) -> u64 {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set1_epi8, _mm_set_epi64x,
+        __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8,
         _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8,
     };
 
@@ -142,10 +142,8 @@ mod x86 {
     #[target_feature(enable = "pclmulqdq")]
     #[inline]
     fn prefix_xor(bits: u64) -> u64 {
-        let product = _mm_clmulepi64_si128::<0>(
-            _mm_set_epi64x(0, bits.cast_signed()),
-            _mm_set1_epi8(-1),
-        );
+        let product =
+            _mm_clmulepi64_si128::<0>(_mm_set_epi64x(0, bits.cast_signed()), _mm_set1_epi8(-1));
         _mm_cvtsi128_si64(product).cast_unsigned()
     }
 }

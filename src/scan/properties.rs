@@ -54,8 +54,12 @@ fn tricky_file() -> impl Strategy<Value = Vec<u8>> {
 
 /// Many good records, of which some are quoted, before a piece that may be broken.
 fn good_stretch() -> impl Strategy<Value = Vec<u8>> {
-    let good: [&[u8]; 4] =
-        [b"\"a\",\"b,\"\"\",\"c\"\r\n", b"a,,c\n", b"\"\",\"x\ny\",\"\"\n", b"\xC3\xA9,\"\"\"\",c\n"];
+    let good: [&[u8]; 4] = [
+        b"\"a\",\"b,\"\"\",\"c\"\r\n",
+        b"a,,c\n",
+        b"\"\",\"x\ny\",\"\"\n",
+        b"\xC3\xA9,\"\"\"\",c\n",
+    ];
     let record = prop::sample::select(good.map(<[u8]>::to_vec).to_vec());
     (record, 0_usize..40, tricky_piece())
         .prop_map(|(record, n, piece)| [record.repeat(n), piece].concat())

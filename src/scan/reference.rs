@@ -115,7 +115,8 @@ pub fn in_blocks(splitter: &Splitter, file: &[u8], sizes: &[usize]) -> Whole {
                 (field.unescaped().into_owned(), field.is_quoted())
             };
             let fields: Vec<_> = split.fields(block, record).map(value).collect();
-            let one_by_one = (0..fields.len()).map(|field| value(split.field(block, record, field)));
+            let one_by_one =
+                (0..fields.len()).map(|field| value(split.field(block, record, field)));
             assert!(one_by_one.eq(fields.iter().cloned()), "counted off, fields are the same");
             let raw = from + raw.start..from + raw.end;
             whole.records.push(Record { line: split.line(record), raw, fields });

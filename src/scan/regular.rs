@@ -91,11 +91,7 @@ impl Work for Regular<'_, '_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(
-        self,
-        masks: impl Fn(&[u8; WIDTH]) -> Masks,
-        prefix_xor: impl Fn(u64) -> u64,
-    ) {
+    fn run(self, masks: impl Fn(&[u8; WIDTH]) -> Masks, prefix_xor: impl Fn(u64) -> u64) {
         let Self { walk, split } = self;
         let block = walk.block;
         let (n_fields, end) = (walk.splitter.n_fields, walk.regular_end);

@@ -121,11 +121,18 @@ fn write(
     Ok(())
 }
 
-/// Puts a `'` in front of what a spreadsheet would take for a formula (OWASP ASVS 1.2.10: `=`,
-/// `+`, `-`, `@`, tab and NUL; also CR, LF and the full-width signs, which spreadsheets fold).
+/// What a spreadsheet takes for the start of a formula (OWASP ASVS 1.2.10: `=`, `+`, `-`, `@`, tab
+/// and NUL; also CR, LF and the full-width signs, which spreadsheets fold).
+const STARTS: [char; 12] = ['=', '+', '-', '@', '\t', '\r', '\n', '\0', '＝', '＋', '－', '＠'];
+
+/// Puts a `'` in front of what a spreadsheet would take for a formula.
 fn safe(text: &str, is_raw: bool) -> std::borrow::Cow<'_, str> {
-    const STARTS: [char; 12] = ['=', '+', '-', '@', '\t', '\r', '\n', '\0', '＝', '＋', '－', '＠'];
     if is_raw || !text.starts_with(STARTS) { text.into() } else { format!("'{text}").into() }
+}
+
+/// Takes the `'` away that this sink has put in front of a text.
+pub fn as_it_came(text: &str) -> &str {
+    text.strip_prefix('\'').filter(|rest| rest.starts_with(STARTS)).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -137,9 +144,11 @@ mod tests {
         for text in ["=1+1", "+44", "-1", "@SUM", "\t=1", "\r=1", "\0=", "＝1"] {
             assert_eq!(safe(text, false), format!("'{text}"));
             assert_eq!(safe(text, true), text);
+            assert_eq!(as_it_came(&safe(text, false)), text);
         }
         for text in ["", "ACME LTD", " =1", "a=b", "'x"] {
             assert_eq!(safe(text, false), text);
+            assert_eq!(as_it_came(text), text);
         }
     }
 }

@@ -170,8 +170,9 @@ mod tests {
 
     fn rows(n: i64) -> RecordBatch {
         let number: ArrayRef = Arc::new(Int64Array::from_iter_values(0..n));
-        let text: ArrayRef =
-            Arc::new((0..n).map(|n| (n % 3 > 0).then(|| format!("text {n}"))).collect::<StringViewArray>());
+        let text: ArrayRef = Arc::new(
+            (0..n).map(|n| (n % 3 > 0).then(|| format!("text {n}"))).collect::<StringViewArray>(),
+        );
         let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(
             (0..n).map(|n| Some((0..n % 4).map(Some))),
         ));

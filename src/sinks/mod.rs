@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::publish::{Missing, Staged, TableWrite, hex};
 use crate::spec::{Code, Diagnostic, Located, kinds};
 
-pub use csv::Csv;
+pub use csv::{Csv, as_it_came};
 pub use duckdb::Duckdb;
 pub use parquet::Parquet;
 pub use sqlite::Sqlite;

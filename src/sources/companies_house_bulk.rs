@@ -54,6 +54,10 @@ pub struct CompaniesHouseBulk {
 
 #[async_trait]
 impl BuildSource for CompaniesHouseBulk {
+    fn takes_kept_rows(&self) -> bool {
+        true
+    }
+
     /// The register grows: one that lost a tenth in a month is not all of it.
     fn shrink_at_most(&self) -> Option<Share> {
         Share::parse("10%").ok()

@@ -18,7 +18,7 @@ use crate::table::{RowBuilder, RowFault, Texts};
 /// Rows that leave together.
 const ROWS: usize = 8192;
 /// Raw text of a rejected row is cut after this many bytes.
-const MOST_RAW: usize = 64 << 10;
+pub(super) const MOST_RAW: usize = 64 << 10;
 
 /// What came of a piece.
 pub(super) struct Converted {
@@ -204,7 +204,8 @@ impl<'a> Work<'a> {
 
     /// Makes rows of what was gathered.
     fn build(&mut self, bytes: &[u8], split: &Split) {
-        let (wanted, unwanted) = (self.builder.push(&self.wanted.0), self.builder.check(&self.unwanted.0));
+        let (wanted, unwanted) =
+            (self.builder.push(&self.wanted.0), self.builder.check(&self.unwanted.0));
         self.n_built += self.wanted.0.len() - wanted.len();
         self.n_left_out += (self.unwanted.0.len() - unwanted.len()) as u64;
         let wanted = wanted.into_iter().map(|(row, fault)| (self.wanted.1[row], fault));

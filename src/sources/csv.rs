@@ -61,6 +61,10 @@ fn yes() -> bool {
 
 #[async_trait]
 impl BuildSource for Csv {
+    fn takes_kept_rows(&self) -> bool {
+        true
+    }
+
     fn elsewhere(&self, scope: &Scope) -> Option<Elsewhere> {
         let from = self.path.resolve(scope).ok().flatten().filter(|path| is_address(path))?;
         let kept = download_folder(self.download_to.as_ref(), scope).join(file_name(&from));

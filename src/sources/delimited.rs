@@ -79,18 +79,21 @@ impl Delimited {
 }
 
 impl Delimited {
-    fn read_in(&self, cut: Cut, context: ReadContext) -> BatchStream {
+    /// Returns what turns its pieces into rows.
+    pub(super) fn converter(&self, context: ReadContext) -> Converter {
         let fields = self.fields();
         let projected: Vec<Field> =
             context.projection.iter().filter_map(|&i| fields.get(i).cloned()).collect();
-        let left = context.limit;
-        let schema = Arc::new(Schema::new(projected));
+        Converter::new(self.clone(), Arc::new(Schema::new(projected)), context)
+    }
+
+    fn read_in(&self, cut: Cut, context: ReadContext) -> BatchStream {
         let reading = Reading {
             source: self.clone(),
             cut,
             context: context.clone(),
-            converter: Arc::new(Converter::new(self.clone(), schema, context)),
-            left: Arc::new(Mutex::new(left)),
+            left: Arc::new(Mutex::new(context.limit)),
+            converter: Arc::new(self.converter(context)),
         };
         let parts = stream::iter(0..self.parts.len());
         parts.flat_map(move |index| reading.clone().part(index)).boxed()

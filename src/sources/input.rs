@@ -28,7 +28,31 @@ enum Packing {
     Zip,
 }
 
+impl Packing {
+    /// Tells it by the ending of a name.
+    fn of(path: &Path) -> Self {
+        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        match ending.as_deref() {
+            Some("gz" | "gzip") => Self::Gzip,
+            Some("zst" | "zstd") => Self::Zstd,
+            Some("zip") => Self::Zip,
+            _ => Self::Plain,
+        }
+    }
+}
+
 impl Part {
+    /// Returns the part of a name in rejects, whether it is still there or not.
+    pub(super) fn named(name: &str) -> Self {
+        let (path, member) = match name.split_once(".zip!") {
+            Some((archive, member)) => (format!("{archive}.zip"), Some(member.to_owned())),
+            None => (name.to_owned(), None),
+        };
+        let path = PathBuf::from(path);
+        let packing = if member.is_some() { Packing::Zip } else { Packing::of(&path) };
+        Self { path, member, packing }
+    }
+
     /// Returns its name in rejects and reports: the file, or `archive.zip!member.csv`.
     pub(super) fn name(&self) -> String {
         match &self.member {
@@ -200,17 +224,10 @@ pub(super) fn find(path: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<
     }
     let mut parts = Vec::new();
     for file in files(path)? {
-        let ending = file.extension().map(|e| e.to_string_lossy().to_lowercase());
-        let packing = match ending.as_deref() {
-            Some("gz" | "gzip") => Packing::Gzip,
-            Some("zst" | "zstd") => Packing::Zstd,
-            Some("zip") => {
-                parts.extend(members(&file, is_wanted)?);
-                continue;
-            }
-            _ => Packing::Plain,
-        };
-        parts.push(Part { path: file, member: None, packing });
+        match Packing::of(&file) {
+            Packing::Zip => parts.extend(members(&file, is_wanted)?),
+            packing => parts.push(Part { path: file, member: None, packing }),
+        }
     }
     Ok(parts)
 }

@@ -9,7 +9,8 @@ use super::Source;
 use super::contract::{CheckedColumn, Contract};
 use super::delimited::{Delimited, DelimitedPart, first_record, match_header};
 use super::input::{self, Part};
-use crate::context::{BuildContext, Files};
+use super::replayed::Replayed;
+use crate::context::{BuildContext, Files, KeptRow};
 use crate::spec::{Code, Diagnostic, Text};
 use crate::table::{Column, is_date_format, snake_case};
 
@@ -80,23 +81,11 @@ impl Layout<'_> {
         context: &mut BuildContext<'_>,
         day: Day<'_>,
     ) -> Option<Arc<dyn Source>> {
-        let mut headers = Vec::new();
-        for part in &parts {
-            // A check must not wait for standard input.
-            if part.is_stdin() && context.files != Files::MustExist {
-                return None;
-            }
-            let message = match first_record(part, self.dialect) {
-                Ok(Some(header)) => {
-                    headers.push(header);
-                    continue;
-                }
-                Ok(None) => format!("`{}` is empty: not even a header", part.name()),
-                Err(error) => error.to_string(),
-            };
-            context.found.push(Diagnostic::error(Code::File, message, self.at.at()));
-            return None;
-        }
+        let headers = self.headers(&parts, context)?;
+        let (parts, headers) = match context.kept {
+            Some(kept) => self.kept_parts(kept, &parts, headers),
+            None => (parts, headers),
+        };
         if headers.is_empty() && self.known.is_none() {
             return None;
         }
@@ -118,14 +107,67 @@ impl Layout<'_> {
                 part,
             })
             .collect();
-        Some(Arc::new(Delimited {
+        let source = Delimited {
             name,
             parts,
             dialect: self.dialect,
             has_header: self.has_header,
             columns,
             day_column: day.map(|(name, _)| name),
-        }))
+        };
+        Some(match context.kept {
+            Some(kept) => Arc::new(Replayed::new(source, kept)),
+            None => Arc::new(source),
+        })
+    }
+
+    /// Reads the first record of each file; notes one that has none.
+    fn headers(&self, parts: &[Part], context: &mut BuildContext<'_>) -> Option<Vec<Vec<String>>> {
+        let mut headers = Vec::new();
+        for part in parts {
+            // A check must not wait for standard input.
+            if part.is_stdin() && context.files != Files::MustExist {
+                return None;
+            }
+            let message = match first_record(part, self.dialect) {
+                Ok(Some(header)) => {
+                    headers.push(header);
+                    continue;
+                }
+                Ok(None) => format!("`{}` is empty: not even a header", part.name()),
+                Err(error) => error.to_string(),
+            };
+            context.found.push(Diagnostic::error(Code::File, message, self.at.at()));
+            return None;
+        }
+        Some(headers)
+    }
+
+    /// Returns the files from which kept rows came, each with its first record: that of the file
+    /// while it is there, or else that of the source's first file, or else the table schema.
+    fn kept_parts(
+        &self,
+        kept: &[KeptRow],
+        current: &[Part],
+        headers: Vec<Vec<String>>,
+    ) -> (Vec<Part>, Vec<Vec<String>>) {
+        let known = |columns: &Vec<Column>| columns.iter().map(|c| c.header().to_owned()).collect();
+        let stand_in = headers.into_iter().next().or_else(|| self.known.as_ref().map(known));
+        let mut names: Vec<&str> = kept.iter().map(|row| row.file.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut parts = Vec::new();
+        for name in names {
+            let part = match (name, current.first()) {
+                ("", Some(first)) => first.clone(),
+                _ => Part::named(name),
+            };
+            let own = part.path.is_file().then(|| first_record(&part, self.dialect).ok().flatten());
+            if let Some(header) = own.flatten().or_else(|| stand_in.clone()) {
+                parts.push((part, header));
+            }
+        }
+        parts.into_iter().unzip()
     }
 
     fn numbered(&self, firsts: &[Vec<String>]) -> Vec<Vec<String>> {

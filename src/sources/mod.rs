@@ -13,6 +13,7 @@ mod layout;
 mod parquet;
 mod pieces;
 mod refused;
+mod replayed;
 mod sqlite;
 
 use std::fmt;
@@ -75,6 +76,11 @@ pub trait BuildSource: fmt::Debug + Send + Sync {
     /// the files in it.
     fn looks_into(&self, _scope: &Scope) -> Vec<PathBuf> {
         Vec::new()
+    }
+
+    /// Says whether it can read rows that it refused once more, from the text that was kept.
+    fn takes_kept_rows(&self) -> bool {
+        false
     }
 
     /// Gets that file; `None` when there is none to get.

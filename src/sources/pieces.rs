@@ -53,6 +53,11 @@ pub(super) enum Piece {
 }
 
 impl Piece {
+    /// Makes the only piece of bytes that are there.
+    pub(super) fn whole(bytes: Vec<u8>) -> Self {
+        Self::Bytes { bytes: Arc::new(bytes), is_last: true, cut: Cut::USUAL }
+    }
+
     /// Cuts a plain file of `size` bytes into pieces from the record at `from` on.
     pub(super) fn of_file(
         file: File,

@@ -42,6 +42,9 @@ pub struct TestCase {
     pub expect: LocatedMap<TestRows>,
 }
 
+/// A row as texts; `None` is null.
+pub type Row = Vec<Option<String>>;
+
 /// Rows written down. Values are texts that are read as the type of their column; `null` is none.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -52,7 +55,7 @@ pub struct TestRows {
     /// The rows, each with a value for every column.
     #[serde(default)]
     #[schemars(with = "Vec<Vec<serde_json::Value>>")]
-    pub rows: Located<Vec<Located<Vec<Option<String>>>>>,
+    pub rows: Located<Vec<Located<Row>>>,
     /// A CSV file that holds columns and rows instead; empty fields are null.
     #[serde(default)]
     pub file: Option<Located<String>>,

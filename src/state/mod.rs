@@ -23,12 +23,13 @@ pub use runs::{NodeRun, Pending, RunRow, Status};
 
 const SCHEMA: &str = include_str!("schema.sql");
 const POSITIONS: &str = include_str!("positions.sql");
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 /// What brings a state file of each older version to the next.
 const UPGRADES: &[(i64, &str)] = &[
     (1, "ALTER TABLE engine_node_runs ADD COLUMN ports TEXT NOT NULL DEFAULT '{}'"),
     (2, POSITIONS),
     (3, "ALTER TABLE engine_node_runs ADD COLUMN definition TEXT"),
+    (4, "ALTER TABLE engine_runs ADD COLUMN replay TEXT"),
 ];
 
 /// Names of the engine's tables in the state file, without the prefix `engine_`.
@@ -142,6 +143,7 @@ mod tests {
         let mut state = State::open(&path)?;
         let first = "ALTER TABLE engine_node_runs DROP COLUMN ports;
                      ALTER TABLE engine_node_runs DROP COLUMN definition;
+                     ALTER TABLE engine_runs DROP COLUMN replay;
                      DROP TABLE engine_positions; PRAGMA user_version = 1";
         state.connection().execute_batch(first)?;
         drop(state);
@@ -149,6 +151,7 @@ mod tests {
         state.connection().prepare("SELECT ports FROM engine_node_runs")?;
         state.connection().prepare("SELECT position FROM engine_positions")?;
         state.connection().prepare("SELECT definition FROM engine_node_runs")?;
+        state.connection().prepare("SELECT replay FROM engine_runs")?;
         Ok(())
     }
 
@@ -157,7 +160,8 @@ mod tests {
         let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("tmp"), e))?;
         let path = folder.path().join("state.db");
         let mut state = State::open(&path)?;
-        let third = "ALTER TABLE engine_node_runs DROP COLUMN definition; PRAGMA user_version = 3;
+        let third = "ALTER TABLE engine_node_runs DROP COLUMN definition;
+                     ALTER TABLE engine_runs DROP COLUMN replay; PRAGMA user_version = 3;
                      INSERT INTO engine_runs (run_id, pipeline, file, status, started_at, vars, fingerprint)
                        VALUES ('01', 'p', 'p.yaml', 'done', '2026-11-01T00:00:00Z', '{}', 'f');
                      INSERT INTO engine_node_runs (run_id, node, family, kind, rows_out, rejected,

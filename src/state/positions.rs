@@ -49,18 +49,19 @@ impl State {
         Ok(self.connection.execute(sql, params![pipeline, node])?)
     }
 
-    /// Returns the variables of the last committed run of a pipeline, as a JSON object.
+    /// Returns the variables of the last committed run of a pipeline, replays apart, as a JSON
+    /// object.
     pub fn last_vars(&self, pipeline: &str) -> Result<Option<String>> {
         let sql = "SELECT vars FROM engine_runs
-                   WHERE pipeline = ?1 AND status IN ('done', 'committed')
+                   WHERE pipeline = ?1 AND status IN ('done', 'committed') AND replay IS NULL
                    ORDER BY run_id DESC LIMIT 1";
         Ok(self.connection.query_row(sql, [pipeline], |row| row.get(0)).optional()?)
     }
 
-    /// Returns the rows that a node had in the last committed run of a pipeline.
+    /// Returns the rows that a node had in the last committed run of a pipeline, replays apart.
     pub fn last_rows(&self, pipeline: &str, node: &str) -> Result<Option<u64>> {
         let sql = "SELECT rows_out FROM engine_node_runs JOIN engine_runs USING (run_id)
-                   WHERE pipeline = ?1 AND node = ?2 AND status IN ('done', 'committed')
+                   WHERE pipeline = ?1 AND node = ?2 AND status IN ('done', 'committed') AND replay IS NULL
                    ORDER BY run_id DESC LIMIT 1";
         let rows = self.connection.query_row(sql, [pipeline, node], |row| row.get(0));
         Ok(rows.optional()?)

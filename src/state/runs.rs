@@ -52,6 +52,8 @@ pub struct RunRow {
     pub vars: String,
     /// Equal for two runs that read and do the same.
     pub fingerprint: String,
+    /// The node whose rejected rows it runs again, if it is a replay.
+    pub replay: Option<String>,
 }
 
 /// What a node did in a run.
@@ -99,15 +101,16 @@ impl State {
     /// Writes down that a run begins.
     pub fn begin(&mut self, run: &RunRow) -> Result<()> {
         self.connection.execute(
-            "INSERT INTO engine_runs (run_id, pipeline, file, status, started_at, vars, fingerprint)
-             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6)",
+            "INSERT INTO engine_runs (run_id, pipeline, file, status, started_at, vars, fingerprint, replay)
+             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6, ?7)",
             params![
                 run.run_id,
                 run.pipeline,
                 run.file.to_string_lossy(),
                 run.started_at.to_string(),
                 run.vars,
-                run.fingerprint
+                run.fingerprint,
+                run.replay
             ],
         )?;
         Ok(())

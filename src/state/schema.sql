@@ -1,5 +1,5 @@
 -- The state of the engine: what ran, what it published, and what is still to be published.
--- `user_version` 4, with positions.sql. Moments are RFC 3339 in UTC.
+-- `user_version` 5, with positions.sql. Moments are RFC 3339 in UTC.
 
 CREATE TABLE engine_runs (
     run_id      TEXT PRIMARY KEY,
@@ -12,7 +12,9 @@ CREATE TABLE engine_runs (
     vars        TEXT NOT NULL,
     -- of the file, its variables and what its sources read: equal for a repetition
     fingerprint TEXT NOT NULL,
-    error       TEXT
+    error       TEXT,
+    -- the node whose rejected rows it runs again; null for all other runs
+    replay      TEXT
 );
 CREATE INDEX engine_runs_by_status ON engine_runs (pipeline, status);
 

@@ -75,7 +75,8 @@ impl DateFormat {
             places.next().filter(|_| places.next().is_none())
         };
         let (day, month, year) = (once("dd")?, once("mm")?, once("yyyy")?);
-        let only_known = format.bytes().filter(u8::is_ascii_alphanumeric).count() == "ddmmyyyy".len();
+        let only_known =
+            format.bytes().filter(u8::is_ascii_alphanumeric).count() == "ddmmyyyy".len();
         let is_separator = |byte: &u8| !byte.is_ascii_alphanumeric();
         let bytes = format.bytes().enumerate();
         (only_known && format.is_ascii()).then(|| Self {

@@ -26,7 +26,12 @@ fn source(path: &std::path::Path, has_header: bool) -> Delimited {
     let column = |name: &str| (Column::text(name.to_owned(), name), None);
     let mut columns: Vec<CheckedColumn> = ["a", "b", "c"].map(column).to_vec();
     columns[2].0.kind = crate::table::ColumnType::Int;
-    let part = |part| DelimitedPart { part, fields: vec![Some(0), Some(1), Some(2)], n_fields: 3, day: None };
+    let part = |part| DelimitedPart {
+        part,
+        fields: vec![Some(0), Some(1), Some(2)],
+        n_fields: 3,
+        day: None,
+    };
     Delimited {
         name: "t".to_owned(),
         parts: parts.into_iter().map(part).collect(),
@@ -47,7 +52,10 @@ fn seen(source: &Delimited, cut: Cut, context: ReadContext) -> Seen {
         seen.n_left_out += batch.n_left_out;
         for row in 0..batch.rows.num_rows() {
             let text = |column: usize| {
-                datafusion::arrow::util::display::array_value_to_string(batch.rows.column(column), row)
+                datafusion::arrow::util::display::array_value_to_string(
+                    batch.rows.column(column),
+                    row,
+                )
             };
             seen.rows.push((0..3).map(|column| text(column).unwrap()).collect());
         }
