@@ -324,3 +324,17 @@ fn a_month_is_got_by_name_and_a_damaged_archive_is_refused() {
     assert_eq!(project.pipeline(&["run", "q.yaml"]).code, Some(2));
     assert!(server.asked().is_empty());
 }
+
+#[test]
+fn an_address_of_another_kind_is_refused_where_it_stands() {
+    let project = Project::new();
+    let sinks = "sinks: { y: { from: x, csv: { path: ./y.csv }, write: replace } }";
+    let text = "version: 1\nname: p\nsources:\n  x: { csv: { path: \"s3://b/x.csv\" } }\n";
+    project.write("p.yaml", format!("{text}{sinks}\n"));
+    for command in ["check", "run"] {
+        let said = project.pipeline(&[command, "p.yaml"]);
+        assert_eq!(said.code, Some(2), "{}", said.err);
+        assert!(said.err.contains("files are not read from `s3://`"), "{}", said.err);
+        assert!(said.err.contains("p.yaml:4:21"), "{}", said.err);
+    }
+}

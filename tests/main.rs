@@ -9,6 +9,7 @@
 
 mod bulk;
 mod chain;
+mod conditions;
 mod crash;
 mod dev;
 mod download;

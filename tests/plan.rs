@@ -288,14 +288,15 @@ fn a_state_without_definitions_is_looked_at_and_left_as_it_is() {
     let project = project(NODES);
     project.run(&["p.yaml"]);
     let state = rusqlite::Connection::open(project.path("pipeline.db")).expect("the state");
-    let older = "ALTER TABLE engine_node_runs DROP COLUMN definition; PRAGMA user_version = 3";
+    let older = "ALTER TABLE engine_node_runs DROP COLUMN definition;
+                 ALTER TABLE engine_runs DROP COLUMN replay; PRAGMA user_version = 3";
     state.execute_batch(older).expect("an older state");
     let changes = changes(&plan(&project, &[]));
     assert_eq!(changes.iter().filter(|change| change.starts_with("unknown ")).count(), 6);
     let version = || state.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     assert_eq!(version(), Ok(3));
     project.run(&["p.yaml"]);
-    assert_eq!(version(), Ok(4));
+    assert_eq!(version(), Ok(5));
     assert_eq!(others(&plan(&project, &[])), [""; 0]);
     state.pragma_update(None, "user_version", 99).expect("a newer state");
     let said = project.pipeline(&["plan", "p.yaml"]);

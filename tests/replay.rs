@@ -199,6 +199,11 @@ fn a_replay_of_other_rows_is_another_run() {
     let said = report(&replay(&project, &["companies"]));
     assert_eq!(node(&said, "companies")["rows_out"], 1, "{said}");
     assert_eq!(project.query("select number from kept order by number"), ["1", "2", "5"]);
+    // A plan compares with the last whole run.
+    let whole = project.query("select run_id from engine.runs where replay is null");
+    let plan = project.pipeline(&["plan", "p.yaml", "--format", "json"]).out;
+    let plan: serde_json::Value = serde_json::from_str(&plan).expect("a plan");
+    assert_eq!(plan["compared_with"], whole[0].as_str());
 }
 
 #[test]

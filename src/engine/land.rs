@@ -125,6 +125,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Tally {
     /// Rows that left the node.
     pub(super) accepted: AtomicU64,
+    /// How many of those a source left out without a look at their values.
+    pub(super) unchecked: AtomicU64,
     /// Rows that it rejected.
     pub(super) rejected: AtomicU64,
     /// Bytes that it read.
@@ -150,6 +152,7 @@ impl Tally {
     pub(super) fn new(rejects: Option<Landed>, clock: Clock) -> Self {
         Self {
             accepted: AtomicU64::new(0),
+            unchecked: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             bytes: Arc::default(),
             position: Arc::default(),

@@ -20,8 +20,10 @@ pub(super) fn check_limits(plan: &Plan) -> Result<()> {
     let is_part = |id: &str| plan.part.as_ref().is_some_and(|part| part.reached.contains(id));
     for node in plan.nodes.iter().filter(|node| !is_part(&node.id)) {
         let rejected = node.tally.rejected.load(Ordering::Relaxed);
-        let all = rejected + node.tally.accepted.load(Ordering::Relaxed);
-        let is_all = rejected > 0 && rejected == all && node.at_most.is_none();
+        let accepted = node.tally.accepted.load(Ordering::Relaxed);
+        let all = rejected + accepted;
+        let is_good = accepted > node.tally.unchecked.load(Ordering::Relaxed);
+        let is_all = rejected > 0 && !is_good && node.at_most.is_none();
         if node.source.is_some() && is_all {
             let why = node.tally.reasons().first().map(|(reason, _)| reason.clone());
             let message = format!(

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -411,6 +412,7 @@ impl Accept {
     fn accept(&self, batch: Batch) -> Result<RecordBatch> {
         failpoint::pass("source.batch")?;
         self.tally.accept(batch.rows.num_rows() as u64 + batch.n_left_out);
+        self.tally.unchecked.fetch_add(batch.n_unchecked, Ordering::Relaxed);
         if let Some(rejected) = batch.rejected {
             if self.on_bad_row == OnBadRow::Stop {
                 return Err(first_bad_row(&rejected));

@@ -90,10 +90,17 @@ impl Report {
     }
 }
 
+/// Lists the most frequent reasons; `rejects list` has all of them.
 fn by(reasons: &[(String, u64)]) -> String {
-    let words: Vec<String> =
-        reasons.iter().map(|(reason, n)| format!("  {reason} {}", grouped(*n))).collect();
-    words.concat()
+    const MOST: usize = 4;
+    let (first, others) = reasons.split_at(reasons.len().min(MOST));
+    let mut words: String =
+        first.iter().map(|(reason, n)| format!("  {reason} {}", grouped(*n))).collect();
+    if !others.is_empty() {
+        let n = others.iter().map(|(_, n)| n).sum();
+        let _ = write!(words, "  {} other reasons {}", others.len(), grouped(n));
+    }
+    words
 }
 
 /// Writes a number with a comma at every third digit.
@@ -162,5 +169,12 @@ mod tests {
           note: nothing arrived at `x`
           done in 2 min 05 s
         ");
+    }
+
+    #[test]
+    fn tells_the_most_frequent_reasons_and_how_many_others_there_are() {
+        let reasons = |n: u64| (0..n).map(|i| (format!("r{i}"), 9 - i)).collect::<Vec<_>>();
+        assert_eq!(by(&reasons(4)), "  r0 9  r1 8  r2 7  r3 6");
+        assert_eq!(by(&reasons(6)), "  r0 9  r1 8  r2 7  r3 6  2 other reasons 9");
     }
 }

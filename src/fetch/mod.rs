@@ -65,6 +65,13 @@ pub fn is_address(text: &str) -> bool {
     text.contains("://")
 }
 
+/// Returns what an address begins with, if files are not got from there.
+pub fn unknown_scheme(address: &str) -> Option<&str> {
+    let (scheme, _) = address.split_once("://")?;
+    let is_known = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    (!is_known).then_some(scheme)
+}
+
 /// Returns the name under which a file of an address is kept: the last piece of its path, without
 /// anything that could lead out of a folder.
 pub fn file_name(address: &str) -> String {

@@ -98,7 +98,7 @@ impl Work for Regular<'_, '_, '_> {
         let first = walk.at % WIDTH;
         let mut carry = Carry { inside: 0, opens: 1 << first, closed: 0, returned: 0 };
         let mut valid = !0 << first;
-        let (mut n_delimiters, mut n_newlines, mut doubled, mut high) = (0, 0, 0, 0);
+        let (mut n_delimiters, mut n_newlines, mut doubled) = (0, 0, 0);
         for word in walk.at / WIDTH..end.div_ceil(WIDTH) {
             let from = word * WIDTH;
             let mut seen = match block.get(from..from + WIDTH).and_then(|b| b.try_into().ok()) {
@@ -112,7 +112,6 @@ impl Work for Regular<'_, '_, '_> {
             seen.delimiters &= valid;
             seen.newlines &= valid;
             seen.returns &= valid;
-            high |= seen.high;
             let outside = carry.over(seen, &prefix_xor);
             if outside.bad != 0 {
                 break;
@@ -136,7 +135,6 @@ impl Work for Regular<'_, '_, '_> {
                 let newline = from + bit as usize;
                 let ended = Ended { newline, n_delimiters, n_newlines, is_doubled: doubled != 0 };
                 if !ended.record(walk, split, n_fields) {
-                    split.is_ascii &= high == 0;
                     return;
                 }
                 (n_delimiters, n_newlines, doubled) = (0, 0, 0);
@@ -146,7 +144,6 @@ impl Work for Regular<'_, '_, '_> {
             doubled |= doubles;
             valid = !0;
         }
-        split.is_ascii &= high == 0;
     }
 }
 

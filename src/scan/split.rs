@@ -29,7 +29,6 @@ pub struct Split {
     pub(crate) consumed: usize,
     pub(crate) first_line: u64,
     pub(crate) next_start: Start,
-    pub(crate) is_ascii: bool,
 }
 
 /// Where an accepted record is.
@@ -61,11 +60,6 @@ impl Split {
     /// Returns the number of fields of each accepted record.
     pub fn n_fields(&self) -> usize {
         self.n_fields
-    }
-
-    /// Says whether all accepted records are known to be ASCII, which is UTF-8.
-    pub fn is_ascii(&self) -> bool {
-        self.is_ascii
     }
 
     /// Returns one field of one record, both counted from 0, of the block that was split. The
@@ -181,7 +175,6 @@ impl Split {
         self.consumed = 0;
         self.first_line = start.line;
         self.next_start = start;
-        self.is_ascii = true;
     }
 }
 

@@ -113,7 +113,6 @@ impl<'a> Walk<'a> {
                     is_doubled: false,
                 };
                 split.records.push(record);
-                split.is_ascii &= window[..len].is_ascii();
                 self.at += next;
                 self.start.line += memchr_iter(b'\n', &window[..next]).count() as u64;
                 return true;

@@ -311,18 +311,16 @@ impl<'a> Writers<'a> {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP))
             .build();
+        let (file, schema) = (Hashing::create(&path)?, &self.schema);
+        if self.partition_by.is_empty() {
+            return Ok(Writer::Alone(Box::new(ParquetFile::new(file, schema, properties))));
+        }
         // Without Arrow's own schema in the file every reader sees plain text, not text views.
         let options =
             ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let file = Hashing::create(&path)?;
-        let schema = &self.schema;
-        let writer = match self.partition_by.is_empty() {
-            true => ParquetFile::try_new(file, schema, options, ROW_GROUP)
-                .map(|writer| Writer::Alone(Box::new(writer))),
-            false => ArrowWriter::try_new_with_options(file, Arc::clone(schema), options)
-                .map(|writer| Writer::OfMany(Box::new(writer))),
-        };
-        writer.map_err(|e| cannot_write(&path, e))
+        ArrowWriter::try_new_with_options(file, Arc::clone(schema), options)
+            .map(|writer| Writer::OfMany(Box::new(writer)))
+            .map_err(|e| cannot_write(&path, e))
     }
 
     fn file_name(&self) -> String {

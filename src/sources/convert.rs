@@ -26,6 +26,8 @@ pub(super) struct Converted {
     pub rows: Vec<RecordBatch>,
     /// Accepted rows that were left out.
     pub n_left_out: u64,
+    /// How many of those were not checked.
+    pub n_unchecked: u64,
     /// Refused rows, with lines counted from the start of the piece.
     pub refused: Vec<Refused>,
     /// Where in the file the piece began.
@@ -57,12 +59,14 @@ impl Converter {
         &self.schema
     }
 
-    /// Converts a piece of a part that stands at `start`, up to `left` records of it.
+    /// Converts a piece of a part that stands at `start`, up to `left` records of it. In a first
+    /// piece all rows are checked: a file of which no row is good shows there.
     pub(super) fn convert(
         &self,
         part: &DelimitedPart,
         piece: &Piece,
         start: Start,
+        is_first: bool,
         left: Option<u64>,
     ) -> Result<Converted> {
         let broken = |error| {
@@ -71,7 +75,8 @@ impl Converter {
         };
         let mut blocks = piece.open(&self.context.bytes).map_err(broken)?;
         let splitter = Splitter::new(self.source.dialect, part.n_fields);
-        let mut work = Work::new(self, part, left)?;
+        let checks_all = self.context.checks_all || is_first;
+        let mut work = Work::new(self, part, checks_all, left)?;
         let mut split = Split::default();
         let begin = blocks.position();
         let (mut start, mut consumed) = (start.on_line(1), 0);
@@ -86,6 +91,7 @@ impl Converter {
         Ok(Converted {
             rows: work.rows,
             n_left_out: work.n_left_out,
+            n_unchecked: work.n_unchecked,
             refused: work.refused,
             begin,
             end: blocks.position(),
@@ -109,14 +115,21 @@ struct Work<'a> {
     unwanted: (Texts, Vec<usize>),
     n_built: usize,
     filters: Vec<Filter<'a>>,
+    checks_all: bool,
     left: Option<u64>,
     rows: Vec<RecordBatch>,
     n_left_out: u64,
+    n_unchecked: u64,
     refused: Vec<Refused>,
 }
 
 impl<'a> Work<'a> {
-    fn new(converter: &'a Converter, part: &'a DelimitedPart, left: Option<u64>) -> Result<Self> {
+    fn new(
+        converter: &'a Converter,
+        part: &'a DelimitedPart,
+        checks_all: bool,
+        left: Option<u64>,
+    ) -> Result<Self> {
         let columns = &converter.source.columns;
         let projection = converter.context.projection.iter().copied();
         let kept: Vec<usize> = projection.filter(|&index| index < columns.len()).collect();
@@ -144,9 +157,11 @@ impl<'a> Work<'a> {
             places,
             n_built: 0,
             filters: conditions.map(filter).collect(),
+            checks_all,
             left,
             rows: Vec::new(),
             n_left_out: 0,
+            n_unchecked: 0,
             refused: Vec::new(),
         })
     }
@@ -169,10 +184,11 @@ impl<'a> Work<'a> {
             filter.ask(bytes, split, &mut wanted);
         }
         for (record, is_wanted) in wanted.into_iter().enumerate() {
-            if is_wanted || self.converter.context.checks_all {
+            if is_wanted || self.checks_all {
                 self.gather(bytes, split, record, is_wanted);
             } else {
                 self.n_left_out += 1;
+                self.n_unchecked += 1;
             }
         }
         self.build(bytes, split);

@@ -191,18 +191,19 @@ impl Reading {
             None => 1 + std::thread::available_parallelism().map_or(2, NonZero::get),
         };
         let reading = self.clone();
-        let convert = move |piece: Result<Piece>| {
+        let convert = move |(n, piece): (usize, Result<Piece>)| {
             let reading = reading.clone();
             async move {
                 let piece = piece?;
-                let converted = reading.convert(index, piece.clone(), Start::record(1)).await?;
+                let start = Start::record(1);
+                let converted = reading.convert(index, piece.clone(), start, n == 0).await?;
                 Ok((piece, converted))
             }
         };
         let joined = Joined {
             reading: self,
             index,
-            pieces: pieces.map(convert).buffered(n_at_once).boxed(),
+            pieces: pieces.enumerate().map(convert).buffered(n_at_once).boxed(),
             position,
             rest: Vec::new(),
             start,
@@ -229,11 +230,17 @@ impl Reading {
         })
     }
 
-    async fn convert(&self, index: usize, piece: Piece, start: Start) -> Result<Converted> {
+    async fn convert(
+        &self,
+        index: usize,
+        piece: Piece,
+        start: Start,
+        is_first: bool,
+    ) -> Result<Converted> {
         let reading = self.clone();
         blocking(move || {
             let part = &reading.source.parts[index];
-            reading.converter.convert(part, &piece, start, reading.left())
+            reading.converter.convert(part, &piece, start, is_first, reading.left())
         })
         .await
     }
@@ -289,7 +296,7 @@ impl Joined {
             && (is_bytes || converted.begin == self.position);
         if !is_right {
             let piece = piece.from(self.position, &self.rest);
-            converted = self.reading.convert(self.index, piece, self.start).await?;
+            converted = self.reading.convert(self.index, piece, self.start, false).await?;
         }
         let first_line = self.start.line();
         self.position = converted.end;
@@ -302,7 +309,7 @@ impl Joined {
         }
         let part = &self.reading.source.parts[self.index].part;
         let mut rejected = rejected(&part.name(), &converted.refused)?;
-        let mut n_left_out = converted.n_left_out;
+        let (mut n_left_out, mut n_unchecked) = (converted.n_left_out, converted.n_unchecked);
         if converted.rows.is_empty() && (n_left_out > 0 || rejected.is_some()) {
             let schema = Arc::clone(self.reading.converter.schema());
             converted.rows.push(RecordBatch::new_empty(schema));
@@ -311,6 +318,7 @@ impl Joined {
             rows,
             rejected: rejected.take(),
             n_left_out: std::mem::take(&mut n_left_out),
+            n_unchecked: std::mem::take(&mut n_unchecked),
         }));
         Ok(())
     }

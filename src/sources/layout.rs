@@ -11,6 +11,7 @@ use super::delimited::{Delimited, DelimitedPart, first_record, match_header};
 use super::input::{self, Part};
 use super::replayed::Replayed;
 use crate::context::{BuildContext, Files, KeptRow};
+use crate::fetch::unknown_scheme;
 use crate::spec::{Code, Diagnostic, Text};
 use crate::table::{Column, is_date_format, snake_case};
 
@@ -22,15 +23,18 @@ pub(super) fn find_parts(
     is_wanted: &dyn Fn(&str) -> bool,
     context: &mut BuildContext<'_>,
 ) -> Vec<Part> {
+    let text = path.resolve(context.scope).ok().flatten().unwrap_or_default();
+    if let Some(scheme) = unknown_scheme(&text) {
+        let message = format!("files are not read from `{scheme}://`");
+        let fault = Diagnostic::error(Code::BadValue, message, path.at());
+        let help = "`https://` is; an object store gives such an address for a file";
+        context.found.push(fault.help(help));
+        return Vec::new();
+    }
     let path_given = match context.fetched {
         _ if context.files == Files::AreNotRead => None,
         Some(fetched) => Some(fetched.to_owned()),
-        None if path
-            .resolve(context.scope)
-            .ok()
-            .flatten()
-            .is_some_and(|text| is_elsewhere(&text)) =>
-        {
+        None if is_elsewhere(&text) => {
             if context.files == Files::MustExist {
                 let fault = Diagnostic::error(Code::File, "the file was not downloaded", path.at());
                 context.found.push(fault);

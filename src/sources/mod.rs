@@ -149,12 +149,14 @@ pub struct Batch {
     pub rejected: Option<RecordBatch>,
     /// Accepted rows that were left out, because a condition does not hold for them.
     pub n_left_out: u64,
+    /// How many of those were not checked, and so may be bad rows.
+    pub n_unchecked: u64,
 }
 
 impl Batch {
     /// Makes a batch of accepted rows.
     pub fn new(rows: RecordBatch) -> Self {
-        Self { rows, rejected: None, n_left_out: 0 }
+        Self { rows, rejected: None, n_left_out: 0, n_unchecked: 0 }
     }
 }
 

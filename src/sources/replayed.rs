@@ -64,7 +64,7 @@ impl Replayed {
             _ if row.raw.contains('\u{fffd}') => "not UTF-8 text".to_owned(),
             (1, []) => {
                 let piece = Piece::whole(row.raw.clone().into_bytes());
-                let converted = converter.convert(part, &piece, Start::record(1), None)?;
+                let converted = converter.convert(part, &piece, Start::record(1), true, None)?;
                 return batches(converter, converted, row);
             }
             (_, [fault, ..]) => fault.kind.to_string(),

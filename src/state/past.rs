@@ -14,6 +14,8 @@ pub struct Past {
     connection: Connection,
     /// States of older versions have none.
     has_definitions: bool,
+    /// States of older versions know no replays.
+    has_replays: bool,
 }
 
 /// A run of the past.
@@ -63,19 +65,25 @@ impl Past {
         }
         refuse_newer(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)?;
         let has_definitions = connection.column_exists(None, "engine_node_runs", "definition")?;
-        Ok(Some(Self { connection, has_definitions }))
+        let has_replays = connection.column_exists(None, "engine_runs", "replay")?;
+        Ok(Some(Self { connection, has_definitions, has_replays }))
     }
 
-    /// Returns the last run of a pipeline that ended, however it did.
+    /// Returns the last run of a pipeline that ended, however it did; replays apart.
     pub fn last_ended(&self, pipeline: &str) -> Result<Option<PastRun>> {
-        let ended = "status IN ('done', 'failed', 'interrupted') ORDER BY run_id DESC LIMIT 1";
-        Ok(self.runs(pipeline, ended)?.pop())
+        self.last(pipeline, "status IN ('done', 'failed', 'interrupted')")
     }
 
     /// Returns the last run of a pipeline that has happened: its outputs are visible, or will be.
+    /// Replays apart: they are no whole runs.
     pub fn last_committed(&self, pipeline: &str) -> Result<Option<PastRun>> {
-        let committed = "status IN ('done', 'committed') ORDER BY run_id DESC LIMIT 1";
-        Ok(self.runs(pipeline, committed)?.pop())
+        self.last(pipeline, "status IN ('done', 'committed')")
+    }
+
+    fn last(&self, pipeline: &str, which: &str) -> Result<Option<PastRun>> {
+        let whole = if self.has_replays { "AND replay IS NULL" } else { "" };
+        let last = format!("{which} {whole} ORDER BY run_id DESC LIMIT 1");
+        Ok(self.runs(pipeline, &last)?.pop())
     }
 
     /// Returns the runs of a pipeline that have not ended: they go on, or were cut off.

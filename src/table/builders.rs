@@ -80,6 +80,12 @@ impl Texts {
         self.n_rows = 0;
     }
 
+    /// Says whether a needed column is empty in all rows, as many columns are.
+    fn is_blank(&self, column: usize) -> bool {
+        let bounds = self.bounds.iter().skip(column).step_by(self.n_columns.max(1));
+        bounds.into_iter().all(|(from, to)| from == to)
+    }
+
     /// Returns the texts of a needed column, row by row.
     fn of(&self, column: usize) -> impl Iterator<Item = &str> {
         let bounds = self.bounds.iter().skip(column).step_by(self.n_columns.max(1));
@@ -174,7 +180,8 @@ impl RowBuilder {
         let mut faults = Vec::new();
         let mut fits = vec![true; texts.len()];
         for (column, needed) in self.needed.iter().enumerate() {
-            if needed.checker.may_refuse() {
+            let is_blank = || texts.is_blank(column) && !needed.checker.required;
+            if needed.checker.may_refuse() && !is_blank() {
                 needed.checker.each(texts.of(column), &mut fits, &mut faults, |_, _| {});
             }
         }
@@ -186,8 +193,11 @@ impl RowBuilder {
         let mut faults = Vec::new();
         let mut fits = vec![true; texts.len()];
         for (column, Needed { checker, builder, .. }) in self.needed.iter_mut().enumerate() {
+            let n_blank = if texts.is_blank(column) { texts.len() } else { 0 };
             let texts = texts.of(column);
             match builder {
+                None if n_blank > 0 && !checker.required => {}
+                Some(builder) if n_blank > 0 && !checker.required => builder.push_nulls(n_blank),
                 Some(Builder::Text(builder)) if !checker.may_refuse() => {
                     texts.for_each(|text| builder.append_option(some(text)));
                 }
@@ -330,6 +340,17 @@ impl Builder {
             (Self::Date(b), _) => b.append_null(),
             (Self::Timestamp(b), Parsed::Int(micros)) => b.append_value(micros),
             (Self::Timestamp(b), _) => b.append_null(),
+        }
+    }
+
+    fn push_nulls(&mut self, n: usize) {
+        match self {
+            Self::Text(b) => (0..n).for_each(|_| b.append_null()),
+            Self::Int(b) => b.append_nulls(n),
+            Self::Float(b) => b.append_nulls(n),
+            Self::Bool(b) => b.append_nulls(n),
+            Self::Date(b) => b.append_nulls(n),
+            Self::Timestamp(b) => b.append_nulls(n),
         }
     }
 

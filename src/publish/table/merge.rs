@@ -67,8 +67,12 @@ impl TableMerge {
         match self.write {
             TableWrite::Append => self.insert(tx, from),
             TableWrite::Replace => {
-                tx.execute(&format!("DELETE FROM main.{}", quote(&self.table)))?;
-                self.insert(tx, from)
+                let table = quote(&self.table);
+                tx.execute(&format!("DELETE FROM main.{table}"))?;
+                // The table has the columns of the rows, in their order. SQLite copies records as
+                // they stand, without taking them apart, only if none is named and none is sorted.
+                let new = tx.execute(&format!("INSERT INTO main.{table} SELECT * FROM {from}"))?;
+                Ok(Merged { new, ..Merged::default() })
             }
             TableWrite::Upsert => self.upsert(tx, from, has_marks),
             TableWrite::History => self.history(tx, from),

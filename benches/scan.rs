@@ -83,7 +83,7 @@ fn made_up(n_records: usize) -> Vec<u8> {
                 11 if is_wanted => "Active - Proposal to Strike off".to_owned(),
                 11 => "Active".to_owned(),
                 4..16 => "SOME WORDS".to_owned(),
-                17..24 => "01/02/2026".to_owned(),
+                16..24 => "01/02/2026".to_owned(),
                 _ => String::new(),
             };
             file.extend_from_slice(format!("\"{value}\",").as_bytes());
