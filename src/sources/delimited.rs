@@ -76,9 +76,7 @@ impl Delimited {
         }
         fields
     }
-}
 
-impl Delimited {
     /// Returns what turns its pieces into rows.
     pub(super) fn converter(&self, context: ReadContext) -> Converter {
         let fields = self.fields();
