@@ -69,10 +69,7 @@ impl Converter {
         is_first: bool,
         left: Option<u64>,
     ) -> Result<Converted> {
-        let broken = |error| {
-            let message = format!("`{}` cannot be read to its end", part.part.name());
-            Error::external(message).because(error)
-        };
+        let broken = |error| part.part.cut_short(error);
         let mut blocks = piece.open(&self.context.bytes).map_err(broken)?;
         let splitter = Splitter::new(self.source.dialect, part.n_fields);
         let checks_all = self.context.checks_all || is_first;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::stream::{self, BoxStream, StreamExt as _};
-use scan::{Dialect, Splitter, Start};
+use scan::{Dialect, Header, Splitter, Start};
 
 use super::contract::CheckedColumn;
 use super::convert::{Converted, Converter};
@@ -59,13 +59,16 @@ pub(super) struct DelimitedPart {
 /// Reads the first record of a file: the names of its columns, without surrounding spaces, or the
 /// first row when it has no header. `None` when the file is empty.
 pub(super) fn first_record(part: &Part, dialect: Dialect) -> Result<Option<Vec<String>>> {
-    let (start, is_all) = part.start(HEADER)?;
-    let header = Splitter::header(dialect, &start, is_all).map_err(|fault| {
-        Error::user(format!("`{}`: the first line is broken: {fault}", part.name()))
-    })?;
-    let Some(header) = header else { return Ok(None) };
+    let Some(header) = header(part, dialect)? else { return Ok(None) };
     let name = |field: &Vec<u8>| String::from_utf8_lossy(field).trim().to_owned();
     Ok(Some(header.fields.iter().map(name).collect()))
+}
+
+fn header(part: &Part, dialect: Dialect) -> Result<Option<Header>> {
+    let (start, is_all) = part.start(HEADER)?;
+    Splitter::header(dialect, &start, is_all).map_err(|fault| {
+        Error::user(format!("`{}`: the first line is broken: {fault}", part.name()))
+    })
 }
 
 impl Delimited {
@@ -168,10 +171,7 @@ impl Reading {
         if !self.source.has_header {
             return Ok(Some((0, Start::FILE)));
         }
-        let (bytes, is_all) = part.start(HEADER)?;
-        let header = Splitter::header(self.source.dialect, &bytes, is_all).map_err(|fault| {
-            Error::user(format!("`{}`: the first line is broken: {fault}", part.name()))
-        })?;
+        let header = header(part, self.source.dialect)?;
         Ok(header.map(|header| (header.consumed as u64, header.next_start)))
     }
 
@@ -217,10 +217,7 @@ impl Reading {
         on_thread(move |sender| {
             let part = &self.source.parts[index].part;
             part.read(Arc::clone(&self.context.bytes), |reader| {
-                let broken = |error| {
-                    let message = format!("`{}` cannot be read to its end", part.name());
-                    Error::external(message).because(error)
-                };
+                let broken = |error| part.cut_short(error);
                 io::copy(&mut reader.take(position), &mut io::sink()).map_err(broken)?;
                 let take = |piece| sender.blocking_send(Ok(piece)).is_ok();
                 unpack(reader, self.cut, take).map_err(broken)

@@ -93,6 +93,11 @@ impl Part {
         std::fs::metadata(&self.path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len())
     }
 
+    /// Says that it cannot be read to its end.
+    pub(super) fn cut_short(&self, error: io::Error) -> Error {
+        Error::external(format!("`{}` cannot be read to its end", self.name())).because(error)
+    }
+
     /// Opens a plain file that can be read at any position, with its size; `None` for anything else.
     pub(super) fn open_plain(&self) -> Result<Option<(File, u64)>> {
         if self.packing != Packing::Plain || self.is_stdin() || self.size().is_none() {
