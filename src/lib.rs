@@ -24,6 +24,7 @@ pub mod sandbox;
 pub mod spec;
 pub mod table;
 
+pub mod net;
 pub mod publish;
 
 pub mod fetch;

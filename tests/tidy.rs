@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 /// here. Those on one line never use each other.
 const LAYERS: &[&[&str]] = &[
     &["error", "clock"],
-    &["failpoint"],
+    &["failpoint", "net"],
     &["spec", "sandbox"],
     &["table"],
     &["publish"],
     &["fetch"],
     &["state"],
     &["context"],
+    &["lookups"],
     &["sources", "transforms", "sinks"],
     &["engine"],
     &["cli"],

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::check_inside;
-use crate::spec::{ChangedSince, Diagnostic, Scope, Text};
+use crate::spec::{ChangedSince, Code, Diagnostic, Scope, Secret, Text};
 
 /// What building may find out from the files of sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,17 @@ impl<'a> BuildContext<'a> {
     pub fn text(&mut self, text: &Text) -> Option<String> {
         let resolved = text.resolve(self.scope);
         self.note_or(resolved)
+    }
+
+    /// Reveals a secret, for the wire only; notes the mistake and returns `None` when it cannot. One
+    /// that is not set is a mistake of a run alone: whoever checks or tests needs no secrets.
+    pub fn secret(&mut self, secret: &Secret) -> Option<String> {
+        match secret.reveal(self.scope) {
+            Err(fault) if self.files != Files::MustExist && fault.code == Code::UnknownVariable => {
+                Some(String::new())
+            }
+            revealed => self.note_or(revealed),
+        }
     }
 
     fn note_or<T>(&mut self, resolved: Result<Option<T>, Diagnostic>) -> Option<T> {

@@ -9,6 +9,7 @@ use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::net::{self, reason};
 
 /// A client for http and https. It follows few redirects, heeds no proxy of the environment, and
 /// gives up on a server that is silent for a minute.
@@ -72,14 +73,9 @@ pub(super) type Body = BoxStream<'static, Result<Vec<u8>, String>>;
 impl Http {
     /// Makes a client.
     pub fn new() -> Result<Self> {
-        // Fails when a provider is installed already: then that one serves.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("pipeline/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(10))
+        let client = net::builder(Duration::from_secs(10))
             .read_timeout(Duration::from_secs(60))
             .redirect(reqwest::redirect::Policy::limited(3))
-            .no_proxy()
             .build();
         client.map(Self).map_err(|e| Error::external("no client for http").because(e))
     }
@@ -190,21 +186,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 fn body(response: reqwest::Response) -> Body {
     let pieces = response.bytes_stream();
     pieces.map(|piece| piece.map(Vec::from).map_err(|error| reason(&error))).boxed()
-}
-
-/// Says why a request failed, down to its root, without the address and what may be in it.
-fn reason(error: &reqwest::Error) -> String {
-    use std::error::Error as _;
-
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    match (error.is_timeout(), error.source()) {
-        (true, _) => "no answer in time".to_owned(),
-        (false, Some(_)) => cause.to_string(),
-        (false, None) => "the request failed".to_owned(),
-    }
 }
 
 #[cfg(test)]

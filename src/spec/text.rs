@@ -74,6 +74,11 @@ impl Text {
 }
 
 impl Secret {
+    /// Returns where it stands.
+    pub fn at(&self) -> Mark {
+        self.0.at
+    }
+
     /// Fills in the references. The result is for the wire only: never log or store it.
     pub fn reveal(&self, scope: &Scope) -> Result<Option<String>, Diagnostic> {
         fill(&self.0, scope, true)

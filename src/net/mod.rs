@@ -1,0 +1,85 @@
+//! The network as those see it who ask an API: a request goes out, a whole response comes back.
+//!
+//! What stands behind it is [`Client`] (the one client for everything), or something in its place:
+//! a test's own server, without sockets.
+
+mod client;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use client::Client;
+pub(crate) use client::{builder, reason};
+
+/// A request. Headers that hold secrets are marked sensitive, so that `Debug` hides them.
+pub type Request = http::Request<Vec<u8>>;
+
+/// A response with its whole body.
+pub type Response = http::Response<Vec<u8>>;
+
+/// What sends requests.
+#[async_trait]
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Sends a request and reads the response to its end.
+    async fn send(&self, request: Request) -> Result<Response, Failure>;
+}
+
+/// Why no whole response came: the same request may succeed later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// How far it came.
+    pub stage: Stage,
+    /// What happened, without the address and what may be in it.
+    pub reason: String,
+}
+
+/// How far a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// No connection: the server has not seen the request.
+    Connect,
+    /// The request went out, and no head of a response came back.
+    Head,
+    /// The response broke off.
+    Body,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match self.stage {
+            Stage::Connect => "no connection",
+            Stage::Head => "no answer",
+            Stage::Body => "the answer broke off",
+        };
+        write!(f, "{stage}: {}", self.reason)
+    }
+}
+
+/// How long each stage of a request may take, and how much may come back.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Until there is a connection, with TLS.
+    pub connect: Duration,
+    /// Until the head of the response is there.
+    pub head: Duration,
+    /// Between two pieces of the body.
+    pub idle: Duration,
+    /// All of it.
+    pub whole: Duration,
+    /// The most bytes of the body.
+    pub bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            head: Duration::from_secs(15),
+            idle: Duration::from_secs(30),
+            whole: Duration::from_secs(60),
+            bytes: 8 << 20,
+        }
+    }
+}
