@@ -26,6 +26,7 @@ mod plan;
 mod reference;
 mod replay;
 mod runs;
+mod sandbox;
 mod support;
 mod testing;
 mod tidy;

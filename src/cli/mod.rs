@@ -179,7 +179,7 @@ impl Arguments {
                 Command::Schema(arguments) => schema::schema(&arguments),
                 Command::Completions(arguments) => Ok(schema::completions(&arguments)),
                 Command::Man(arguments) => schema::man(&arguments),
-                Command::Sandbox(arguments) => sandbox::run(arguments, &surroundings),
+                Command::Sandbox(arguments) => sandbox::run(arguments, &surroundings).await,
             }
         });
         // Threads that still read must not keep an interrupted process alive.

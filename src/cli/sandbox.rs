@@ -1,5 +1,7 @@
 //! `pipeline sandbox`.
 
+mod serve;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,6 +24,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Snapshot(SnapshotArguments),
+    Serve(serve::Arguments),
 }
 
 /// Write a made-up register of companies in the form of BasicCompanyData.
@@ -68,8 +71,14 @@ fn date_in_name(out: &Path) -> Result<Option<Date>> {
     first_of_month(&date.to_string()).map(Some).map_err(fault)
 }
 
-pub(super) fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
-    let Command::Snapshot(arguments) = arguments.command;
+pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
+    match arguments.command {
+        Command::Snapshot(arguments) => snapshot(arguments, surroundings),
+        Command::Serve(arguments) => serve::run(arguments, surroundings).await,
+    }
+}
+
+fn snapshot(arguments: SnapshotArguments, surroundings: &Surroundings) -> Result<ExitCode> {
     let broken = if arguments.broken { Broken::EveryForm } else { Broken::None };
     let SnapshotArguments { rows, seed, date, out, .. } = arguments;
     let date = match date.map_or_else(|| date_in_name(&out), |date| Ok(Some(date)))? {

@@ -8,6 +8,7 @@
 //! clock and no network: the arguments decide every byte.
 
 mod address;
+mod api;
 mod broken;
 mod calendar;
 mod filings;
@@ -16,6 +17,7 @@ mod names;
 mod numbers;
 mod rng;
 mod row;
+mod serve;
 mod sic;
 mod snapshot;
 mod vocabulary;
@@ -23,8 +25,10 @@ mod vocabulary;
 #[cfg(test)]
 mod tests;
 
+pub use api::{Answer, Api, Calls, Delivery, Fault, Faults, Register, Settings};
 pub use broken::{BrokenForm, Damage};
 pub use calendar::Date;
+pub use serve::serve;
 pub use snapshot::{Broken, HEADER, Snapshot, Written};
 
 use std::fs::{self, File};

@@ -1,0 +1,1 @@
+//! The made-up API over real HTTP.
