@@ -48,15 +48,17 @@ pub(super) fn officers(seed: u64, company: &Company, today: Date) -> Vec<Officer
     let mut all: Vec<Officer> = Vec::new();
     while all.len() < n {
         let seat = Seat::drawn(company, all.len(), &mut rng);
-        // One in sixteen is somebody who is there already, in another role.
+        // One in sixteen is somebody who is there already, in another role, from then on or later.
         let known = all.last().filter(|_| seat.is_natural && rng.chance(60_000));
         let known = known.filter(|last| last.person.natural.is_some() && last.role != seat.role);
-        let person = match known {
-            Some(last) => last.person.clone(),
-            None if seat.is_natural => Person::natural(&mut rng),
-            None => Person::corporate(&mut rng),
+        let (person, earliest) = match known {
+            Some(last) => (last.person.clone(), last.appointed),
+            None if seat.is_natural => (Person::natural(&mut rng), span.from),
+            None => (Person::corporate(&mut rng), span.from),
         };
-        let officer = Officer::drawn(person, seat, &span, company, all.len(), &mut rng);
+        let is_founder = all.is_empty() || rng.chance(350_000);
+        let appointed = if is_founder { span.from } else { span.day(&mut rng) };
+        let officer = Officer::drawn(person, seat, appointed.max(earliest), company, &mut rng);
         all.push(officer);
     }
     all.retain(|officer| officer.appointed <= today);
@@ -108,6 +110,7 @@ struct Seat {
     role: &'static str,
     kind: Kind,
     is_natural: bool,
+    is_first: bool,
 }
 
 impl Seat {
@@ -125,7 +128,7 @@ impl Seat {
                     true => "general-partner-in-a-limited-partnership",
                     false => "limited-partner-in-a-limited-partnership",
                 };
-                return Self { role, kind: Kind::Other, is_natural: true };
+                return Self { role, kind: Kind::Other, is_natural: true, is_first };
             }
             "Overseas Entity" => (Kind::Other, "managing-officer", "corporate-managing-officer"),
             _ if !is_first && rng.chance(220_000) => {
@@ -137,23 +140,20 @@ impl Seat {
             _ => (Kind::Director, "director", "corporate-director"),
         };
         let is_natural = is_natural && !(kind == Kind::Secretary && rng.chance(200_000));
-        Self { role: if is_natural { natural } else { corporate }, kind, is_natural }
+        Self { role: if is_natural { natural } else { corporate }, kind, is_natural, is_first }
     }
 }
 
 impl Officer {
     fn drawn(
-        person: Person,
+        mut person: Person,
         seat: Seat,
-        span: &Span,
+        appointed: Date,
         company: &Company,
-        n: usize,
         rng: &mut Rng,
     ) -> Self {
-        let is_founder = n == 0 || rng.chance(350_000);
-        let appointed = if is_founder { span.from } else { span.day(rng) };
         // The first one is there to stay, mostly: companies without any officer are rare.
-        let leaves = rng.chance(if n == 0 { 40_000 } else { 300_000 });
+        let leaves = rng.chance(if seat.is_first { 40_000 } else { 300_000 });
         let resigned = leaves.then(|| appointed.plus_days(90 + rng.below(3650).cast_signed()));
         let mut more = json!({});
         let address = match rng.chance(600_000) {
@@ -162,10 +162,11 @@ impl Officer {
         };
         put(&mut more, "address", Some(address));
         let is_director = matches!(seat.kind, Kind::Director | Kind::Member | Kind::Other);
-        match &person.natural {
+        match &mut person.natural {
             Some(natural) if is_director => {
-                let (year, ..) = appointed.parts();
-                let birth = json!({ "month": natural.month, "year": year - natural.age });
+                let born = appointed.parts().0 - natural.age;
+                let born = *natural.born.get_or_insert(born);
+                let birth = json!({ "month": natural.month, "year": born });
                 put(&mut more, "date_of_birth", Some(birth));
                 put(&mut more, "nationality", Some(natural.nationality));
                 put(&mut more, "country_of_residence", Some(natural.residence));

@@ -33,7 +33,7 @@ pub(super) fn of(seed: u64, company: &Company, as_of: Date) -> Vec<Charge> {
     let n = company.count(column::CHARGES);
     let n_paid = company.count(column::SATISFIED);
     let n_part = company.count(column::PART_SATISFIED);
-    let first = incorporated.max(Date::from_days(0)).plus_days(30);
+    let first = incorporated.max(Date::from_days(0)).plus_days(30).min(as_of.plus_days(-1));
     let last = as_of.plus_days(-30).max(first);
     let span = (last.days() - first.days()).unsigned_abs();
     let mut days: Vec<Date> =

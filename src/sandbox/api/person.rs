@@ -31,6 +31,8 @@ pub(super) struct Person {
 pub(super) struct Natural {
     /// Years from birth to the first appointment.
     pub age: i32,
+    /// The year of birth, once there is an appointment to count from.
+    pub born: Option<i32>,
     /// The month of birth.
     pub month: u32,
     pub nationality: &'static str,
@@ -45,6 +47,7 @@ impl Person {
         let is_foreign = rng.chance(170_000);
         let natural = Natural {
             age: 21 + (rng.below(22) + rng.below(22)).cast_signed(),
+            born: None,
             month: 1 + rng.below(12),
             nationality: match is_foreign {
                 true => rng.pick(&["Irish", "French", "German", "Polish", "Indian", "American"]),
@@ -135,7 +138,7 @@ fn forename(rng: &mut Rng) -> String {
     let word = titled(&String::from_utf8(word).unwrap_or_default());
     match rng.below(100) {
         0..=1 => word.replacen('e', "é", 1),
-        2..=3 => format!("{word}-{}", "Specimen"),
+        2..=3 => format!("{word}-Specimen"),
         _ => word,
     }
 }
