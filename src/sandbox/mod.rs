@@ -6,6 +6,9 @@
 //! numbers come from ranges never issued (`numbers.rs`), names are invented and say `SPECIMEN`
 //! (`names.rs`), postcodes lie in areas that do not exist (`vocabulary.rs`). Reads no file, no
 //! clock and no network: the arguments decide every byte.
+//!
+//! `pipeline sandbox serve` answers over such a file as the register's REST API does (`api/`), on a
+//! port of this machine (`serve.rs`).
 
 mod address;
 mod api;

@@ -6,6 +6,10 @@
 //! the waiting and breaking. Facts about the real one are from `companies-house.md`, sections 3 and
 //! 5. It is not the whole API: profile, officers, filing history and charges are there, insolvency
 //! is always 404, and so is everything else.
+//!
+//! In this order a request meets: the pause of its address (403), its key (401), the limit (429), a
+//! fault, the answer. Whatever gets past the limit uses it up, faults too. Headers about the limit
+//! are on all that is counted against one, not on what a gateway says before.
 
 mod auth;
 mod board;
