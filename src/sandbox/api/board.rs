@@ -175,10 +175,9 @@ impl Officer {
             }
             Some(_) => {}
             None => {
-                let is_overseas = seat.role == "corporate-managing-officer";
-                let identification = person::identification(is_overseas, rng);
+                let identification = person::identification(seat.role, rng);
                 put(&mut more, "identification", Some(identification));
-                if is_overseas {
+                if seat.role == "corporate-managing-officer" {
                     let contact = json!({ "contact_name": Person::natural(rng).name });
                     put(&mut more, "contact_details", Some(contact));
                     put(&mut more, "principal_office_address", Some(person::address(rng)));

@@ -119,7 +119,10 @@ impl Charge {
         transactions.extend(self.satisfied.map(|day| filing(paid, day)));
         let mut item = json!({
             "charge_number": self.number,
-            "classification": { "description": "A registered charge", "type": "charge-description" },
+            "classification": {
+                "description": "A registered charge",
+                "type": "charge-description",
+            },
             "created_on": iso(self.created),
             "delivered_on": iso(self.delivered),
             "links": { "self": format!("/company/{number}/charges/{}", self.id) },

@@ -22,6 +22,17 @@ const PAGE: usize = 25;
 /// Older years are not gone into.
 const FIRST_YEAR: i32 = 1995;
 
+/// Words of the enumeration that are longer than a line.
+const CREATED: &str = "mortgage-create-with-deed-with-charge-number-charge-creation-date";
+const CREATED_LLP: &str = concat!(
+    "mortgage-create-with-deed-with-charge-number-charge-creation-date",
+    "-limited-liability-partnership"
+);
+const ARRANGED: &str = concat!(
+    "liquidation-voluntary-arrangement-meeting-approving",
+    "-companies-voluntary-arrangement"
+);
+
 /// One filing.
 #[derive(Debug)]
 struct Filing {
@@ -236,10 +247,8 @@ impl<'a> History<'a> {
     fn charges(&mut self, seed: u64, as_of: Date) {
         for charge in charges::of(seed, self.company, as_of) {
             let created = match self.company.is_llp() {
-                true => {
-                    "mortgage-create-with-deed-with-charge-number-charge-creation-date-limited-liability-partnership"
-                }
-                false => "mortgage-create-with-deed-with-charge-number-charge-creation-date",
+                true => CREATED_LLP,
+                false => CREATED,
             };
             self.add(charge.delivered, "mortgage", "MR01", created);
             self.detail("charge_number", charge.label.as_str());
@@ -271,8 +280,7 @@ impl<'a> History<'a> {
                 self.add(day, "insolvency", "RM01", description);
             }
             _ if status.starts_with("voluntary arrangement") => {
-                let description = "liquidation-voluntary-arrangement-meeting-approving-companies-voluntary-arrangement";
-                self.add(day, "insolvency", "CVA1", description);
+                self.add(day, "insolvency", "CVA1", ARRANGED);
             }
             _ => {
                 let description = "liquidation-in-administration-appointment-of-administrator";

@@ -165,10 +165,10 @@ pub(super) fn address(rng: &mut Rng) -> Value {
 }
 
 /// Makes up what identifies a body: where it is registered, as what, under which number.
-pub(super) fn identification(is_overseas: bool, rng: &mut Rng) -> Value {
+pub(super) fn identification(role: &str, rng: &mut Rng) -> Value {
     // 9 and eight figures more: a form in which nothing is numbered.
     let number = format!("9{:08}", rng.below(99_999_999));
-    if is_overseas {
+    if role == "corporate-managing-officer" {
         return json!({
             "identification_type": "registered-overseas-entity-corporate-managing-officer",
             "legal_authority": titled(rng.pick(&COUNTRIES)),
