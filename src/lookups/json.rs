@@ -47,6 +47,11 @@ impl<'a> Member<'a> {
 
     /// Goes down a path such as `a.b.0.c`; null is as good as nothing.
     pub(crate) fn find(&self, path: &str) -> Result<Option<&'a Value>, String> {
+        Ok(self.walk(path)?.filter(|value| !value.is_null()))
+    }
+
+    /// Goes down a path; `None` when it leads nowhere.
+    pub(crate) fn walk(&self, path: &str) -> Result<Option<&'a Value>, String> {
         let mut value = self.value;
         let mut walked = String::new();
         for word in path.split('.').filter(|word| !word.is_empty()) {
@@ -62,7 +67,7 @@ impl<'a> Member<'a> {
             walked.push_str(word);
             value = next;
         }
-        Ok(Some(value).filter(|value| !value.is_null()))
+        Ok(Some(value))
     }
 
     /// Says whether there is something at a path.

@@ -8,7 +8,10 @@ mod address;
 mod companies_house;
 mod companies_house_officers;
 mod companies_house_profile;
+mod http_json;
 mod json;
+pub(crate) mod json_api;
+mod template;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +23,7 @@ use crate::table::ColumnType;
 
 pub use companies_house_officers::CompaniesHouseOfficers;
 pub use companies_house_profile::CompaniesHouseProfile;
+pub use http_json::HttpJson;
 
 kinds! {
     /// A kind of look-up with its settings.
@@ -28,8 +32,10 @@ kinds! {
         "companies_house_officers" => CompaniesHouseOfficers,
         /// What the register says of a company today, by its number.
         "companies_house_profile" => CompaniesHouseProfile,
+        /// Any API that answers in JSON.
+        "http_json" => HttpJson,
     }
-    reserved: ["apollo_organization", "apollo_people", "http_json"]
+    reserved: ["apollo_organization", "apollo_people"]
 }
 
 /// Settings that can become a look-up.
@@ -110,3 +116,8 @@ pub enum Verdict {
     /// The credentials are refused: no key will be answered.
     Unauthorized(String),
 }
+
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
+mod tests;
