@@ -1,9 +1,13 @@
 //! An API that answers in JSON: which requests to make, page after page, and where in an answer
 //! the records are. The look-up and the source of that name stand on it.
 
+use std::fmt;
+
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IntoDeserializer as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::LookupColumn;
@@ -91,13 +95,38 @@ fn one() -> u64 {
 }
 
 /// A column of the answer: its type, or its type and where it is.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
 pub enum JsonColumn {
     /// The type of a member that is called as the column.
     Type(ColumnType),
     /// The type and the path.
     Path(JsonPath),
+}
+
+impl<'de> Deserialize<'de> for JsonColumn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = JsonColumn;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a type, or `{ type: …, path: … }`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<JsonColumn, E> {
+                ColumnType::deserialize(name.into_deserializer()).map(JsonColumn::Type)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<JsonColumn, A::Error> {
+                // Not `untagged`: that would take a path called `on` for true.
+                JsonPath::deserialize(MapAccessDeserializer::new(map)).map(JsonColumn::Path)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// Where the value of a column is.

@@ -473,10 +473,12 @@ fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 /// Columns that are made of several members.
-const MADE: [&str; 5] = [
+const MADE: [&str; 7] = [
     "officer_id",
     "officer_is_active",
     "officer_is_corporate",
+    "profile_accounts_next_due",
+    "profile_accounts_are_overdue",
     "profile_has_charges",
     "profile_has_insolvency_history",
 ];
@@ -503,14 +505,19 @@ fn mutate(lookup: &dyn Lookup, good: &Value) {
             let mut bad = good.clone();
             *bad.pointer_mut(place).expect("a place") = other.clone();
             let talk = talk(lookup, "01234567", |_| ok(&bad));
+            // Pages before a broken one count for nothing.
             let is_answer = matches!(talk.verdict, Verdict::Answer);
-            assert_eq!(is_answer, !talk.rows.is_empty(), "{place} {other} {:?}", talk.verdict);
-            for row in &talk.rows {
+            assert!(!is_answer || !talk.rows.is_empty(), "{place} {other} {:?}", talk.verdict);
+            let rows = if is_answer { talk.rows } else { Vec::new() };
+            for row in &rows {
                 for ((column, was), is) in lookup.columns().iter().zip(&expected[0]).zip(row) {
                     let is_same = was == is || is.is_none() || MADE.contains(&column.name.as_str());
                     // One name of several may be null.
-                    let rest = was.as_deref().zip(is.as_deref());
-                    let is_same = is_same || rest.is_some_and(|(was, is)| was.contains(is));
+                    let words = |text: &Option<String>| {
+                        let text = text.clone().unwrap_or_default().replace(';', "");
+                        text.split(' ').map(str::to_owned).collect::<Vec<_>>()
+                    };
+                    let is_same = is_same || words(is).iter().all(|word| words(was).contains(word));
                     // A value of the right type in its place is believed.
                     let text = other.as_str().map_or_else(|| other.to_string(), str::to_owned);
                     let is_put = is.as_ref().is_some_and(|is| is.contains(&text));
@@ -792,7 +799,7 @@ fn notes_what_is_wrong_with_an_api() {
         (format!("url: 'https://a.example/x', {columns}"), "does not hold `{number}`"),
         (format!("url: 'https://{{number}}.example/x', {columns}"), "name of the server"),
         (format!("url: 'https://a{{number}}', {columns}"), "name of the server"),
-        (format!("url: 'a.example/{{number}}', {columns}"), "https://"),
+        (format!("url: 'a.example/{{number}}', {columns}"), "name of the server"),
         (format!("url: 'https://u:p@a.example/{{number}}', {columns}"), "credentials"),
         (format!("url: 'https://a.example/{{number', {columns}"), "never closed"),
         (format!("url: 'https://a.example/{{number}}#x', {columns}"), "no `#`"),
