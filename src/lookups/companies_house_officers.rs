@@ -72,9 +72,9 @@ const FIELDS: &[Field] = &[
     ("officer_id", Read::Made(Words, officer_id)),
     ("person_id", Read::Made(Words, person_id)),
     ("officer_name", Read::Made(Words, |o| Ok(Some(needed(o, "name")?)))),
-    ("officer_title", Read::Made(Words, |o| Ok(parts(o)?.2))),
-    ("officer_forenames", Read::Made(Words, |o| Ok(parts(o)?.1))),
-    ("officer_surname", Read::Made(Words, |o| Ok(parts(o)?.0))),
+    ("officer_title", Read::Made(Words, |o| name_part(o, 2))),
+    ("officer_forenames", Read::Made(Words, |o| name_part(o, 1))),
+    ("officer_surname", Read::Made(Words, |o| name_part(o, 0))),
     ("officer_role", Read::Made(Words, |o| Ok(Some(needed(o, "officer_role")?)))),
     ("officer_is_corporate", Read::Made(Bool, |o| Ok(Some(is_corporate(o)?.to_string())))),
     ("appointed_on", Read::At(Date, "appointed_on")),
@@ -391,19 +391,20 @@ fn is_active(officer: &Member<'_>) -> Result<bool, String> {
     Ok(is_counted && officer.day("resigned_on")?.is_none())
 }
 
-/// Returns surname, forenames and title of a name written `SURNAME, Forenames, Title`.
-fn parts(officer: &Member<'_>) -> Result<(Option<String>, Option<String>, Option<String>), String> {
+/// Returns surname, forenames or title of a name written `SURNAME, Forenames, Title`.
+fn name_part(officer: &Member<'_>, part: usize) -> Found {
     let name = needed(officer, "name")?;
     let parts: Vec<&str> = name.split(',').map(str::trim).collect();
-    let part = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    Ok(match parts.as_slice() {
-        _ if is_corporate(officer)? => (None, None, None),
-        [surname, forenames] => (part(surname), part(forenames), None),
+    let [surname, forenames, title] = match parts.as_slice() {
+        _ if is_corporate(officer)? => return Ok(None),
+        [surname, forenames] => [*surname, forenames, ""].map(str::to_owned),
         [surname, forenames @ .., title] if !forenames.is_empty() => {
-            (part(surname), part(&forenames.join(", ")), part(title))
+            [(*surname).to_owned(), forenames.join(", "), (*title).to_owned()]
         }
-        _ => (None, None, None),
-    })
+        _ => return Ok(None),
+    };
+    let part = [surname, forenames, title].into_iter().nth(part);
+    Ok(part.filter(|part| !part.is_empty()))
 }
 
 /// Returns former names as `Forenames SURNAME; Forenames SURNAME`.
