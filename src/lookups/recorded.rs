@@ -4,10 +4,11 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::tests::{officers, profile, response, talk};
 use super::{Lookup, Verdict};
+use crate::table::ColumnType;
 
 /// Where the value of a column stands in an officer.
 const OFFICER: &[(&str, &str)] = &[
@@ -205,4 +206,42 @@ fn real_answers_arrive_whole() {
         }
     }
     assert!(n_profiles >= 2 && n_lists >= 1 && n_missing >= 2);
+}
+
+/// Puts a value of its own into every place that a column is read from.
+fn filled(lookup: &dyn Lookup, places: &[(&str, &str)], mut document: Value) -> Value {
+    for (n, (name, pointer)) in places.iter().enumerate() {
+        let column = lookup.columns().iter().find(|column| column.name == *name);
+        let value = match column.expect("a column").kind {
+            ColumnType::Int => json!(n),
+            ColumnType::Bool => json!(n % 2 == 0),
+            ColumnType::Date => json!(format!("20{n:02}-01-02")),
+            _ => json!(format!("{name}!")),
+        };
+        let mut at = &mut document;
+        for member in pointer.split('/').skip(1) {
+            at = &mut at[member];
+        }
+        *at = value;
+    }
+    document
+}
+
+#[test]
+fn every_column_is_read_from_its_member() {
+    let lookup = officers("");
+    let links = json!({ "self": "/company/01234567/appointments/A", "officer": { "appointments": "/officers/P/appointments" } });
+    let item = filled(&*lookup, OFFICER, json!({ "links": links }));
+    let list = json!({ "total_results": 1, "active_count": 1, "items": [item] });
+    let answer = talk(&*lookup, "01234567", |_| response(200, list.to_string()));
+    compare(&*lookup, &answer.rows[0], &item, &list);
+    let lookup = profile();
+    let company = json!({
+        "company_number": "01234567", "sic_codes": ["1", "2"],
+        "accounts": { "accounting_reference_date": { "day": "09", "month": "10" } },
+        "previous_company_names": [{ "name": "A" }, { "name": "B" }],
+    });
+    let company = filled(&*lookup, PROFILE, company);
+    let answer = talk(&*lookup, "01234567", |_| response(200, company.to_string()));
+    compare(&*lookup, &answer.rows[0], &company, &company);
 }
