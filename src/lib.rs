@@ -5,6 +5,7 @@
 //! cli                                 faces: parse a request, make one call, render
 //! engine                              file → checked → plan → run → report
 //! sources     transforms     sinks    components; the families never import each other
+//! lookups                             what an API knows of a key
 //! context                             all that a component may reach
 //! state                               the state file: what ran, what it published
 //! fetch                               files from elsewhere, resumed and kept
@@ -32,6 +33,8 @@ pub mod fetch;
 pub mod state;
 
 pub mod context;
+
+pub mod lookups;
 
 pub mod sinks;
 pub mod sources;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use tokio::time::timeout;
 
-use super::{Bounds, Failure, Request, Response, Stage, Transport};
+use super::{Bounds, Failure, HiddenQuery, Request, Response, Stage, Transport};
 use crate::error::{Error, Result};
 
 /// Sends requests over the network.
@@ -29,6 +29,12 @@ impl Client {
 
     async fn exchange(&self, request: Request) -> Result<Response, Failure> {
         let failed = |stage, reason: String| Failure { stage, reason };
+        let mut request = request;
+        if request.extensions().get::<HiddenQuery>().is_some() {
+            // An address that is none is the same fault as below.
+            let uri = HiddenQuery::reveal(&request).parse();
+            *request.uri_mut() = uri.unwrap_or_default();
+        }
         let request = reqwest::Request::try_from(request)
             .map_err(|error| failed(Stage::Connect, reason(&error)))?;
         let sent = timeout(self.bounds.head, self.inner.execute(request)).await;

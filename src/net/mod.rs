@@ -19,6 +19,34 @@ pub type Request = http::Request<Vec<u8>>;
 /// A response with its whole body.
 pub type Response = http::Response<Vec<u8>>;
 
+/// A piece of a query that holds a secret, `name=value`, among the extensions of a request: it is
+/// added to the address when the request is sent, so that `Debug` does not show it.
+#[derive(Clone)]
+pub struct HiddenQuery(String);
+
+impl HiddenQuery {
+    /// Hides a piece of a query; it is written as it stands in an address.
+    pub fn new(pair: String) -> Self {
+        Self(pair)
+    }
+
+    /// Returns the address to which a request goes, for the wire only.
+    pub fn reveal(request: &Request) -> String {
+        let uri = request.uri().to_string();
+        match request.extensions().get::<Self>() {
+            None => uri,
+            Some(Self(pair)) if uri.contains('?') => format!("{uri}&{pair}"),
+            Some(Self(pair)) => format!("{uri}?{pair}"),
+        }
+    }
+}
+
+impl fmt::Debug for HiddenQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// What sends requests.
 #[async_trait]
 pub trait Transport: fmt::Debug + Send + Sync {

@@ -8,6 +8,7 @@ mod convert;
 mod csv;
 mod delimited;
 mod given;
+mod http_json;
 mod input;
 mod layout;
 mod parquet;
@@ -36,6 +37,7 @@ pub use companies_house_bulk::CompaniesHouseBulk;
 pub use contract::{Contract, OnBadRow};
 pub use csv::Csv;
 pub use given::Given;
+pub use http_json::HttpJson;
 pub use parquet::Parquet;
 pub use sqlite::{Sqlite, Table};
 
@@ -50,8 +52,10 @@ kinds! {
         "parquet" => Parquet,
         /// A table of a SQLite database.
         "sqlite" => Sqlite,
+        /// Any API that answers in JSON.
+        "http_json" => HttpJson,
     }
-    reserved: ["companies_house_stream", "http_json"]
+    reserved: ["companies_house_stream"]
 }
 
 /// Settings that can become a source.
