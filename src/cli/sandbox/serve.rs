@@ -132,10 +132,10 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     output::print(&format!("http://{address}\n"));
     if !surroundings.is_quiet {
         let key = arguments.key.as_deref().unwrap_or("any");
+        let (path, window) = (arguments.snapshot.display(), shown(window));
         output::say(&format!(
-            "{n_companies} companies of `{}`, {n_skipped} broken lines left out; {n} requests in {}",
-            arguments.snapshot.display(),
-            shown(window)
+            "{n_companies} companies of `{path}`, {n_skipped} broken lines left out; \
+             {n} requests in {window}"
         ));
         output::say(&format!("try: curl -u {key}: http://{address}/company/{first}/officers"));
         output::say(&format!("what was asked: curl http://{address}/sandbox/calls; Ctrl-C ends"));
