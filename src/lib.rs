@@ -32,6 +32,8 @@ pub mod fetch;
 
 pub mod state;
 
+pub mod quota;
+
 pub mod context;
 
 pub mod lookups;

@@ -15,6 +15,8 @@ mod dev;
 mod download;
 #[cfg(feature = "duckdb")]
 mod duckdb;
+mod enrich;
+mod enrich_kills;
 mod errors;
 mod fragments;
 mod fuzz;
@@ -23,6 +25,7 @@ mod mistakes;
 #[cfg(not(feature = "duckdb"))]
 mod no_duckdb;
 mod plan;
+mod quota;
 mod reference;
 mod replay;
 mod runs;

@@ -87,7 +87,7 @@ fn the_field_names_of_a_plan_stay() {
     };
     assert_eq!(
         keys(&plan),
-        "compared_with is_running is_unchanged last_run missing_vars nodes other_vars pipeline \
+        "compared_with is_running is_unchanged last_run lookups missing_vars nodes other_vars pipeline \
          sinks sources state unfinished"
     );
     assert_eq!(keys(&plan["last_run"]), "ended_at error run_id started_at status");
@@ -289,6 +289,10 @@ fn a_state_without_definitions_is_looked_at_and_left_as_it_is() {
     project.run(&["p.yaml"]);
     let state = rusqlite::Connection::open(project.path("pipeline.db")).expect("the state");
     let older = "ALTER TABLE engine_node_runs DROP COLUMN definition;
+                 ALTER TABLE engine_node_runs DROP COLUMN calls;
+                 ALTER TABLE engine_node_runs DROP COLUMN pending;
+                 DROP TABLE engine_limits; DROP TABLE engine_calls; DROP TABLE engine_pauses;
+                 DROP TABLE engine_budgets; DROP TABLE engine_answers;
                  ALTER TABLE engine_runs DROP COLUMN replay; PRAGMA user_version = 3";
     state.execute_batch(older).expect("an older state");
     let changes = changes(&plan(&project, &[]));
@@ -296,7 +300,7 @@ fn a_state_without_definitions_is_looked_at_and_left_as_it_is() {
     let version = || state.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     assert_eq!(version(), Ok(3));
     project.run(&["p.yaml"]);
-    assert_eq!(version(), Ok(5));
+    assert_eq!(version(), Ok(6));
     assert_eq!(others(&plan(&project, &[])), [""; 0]);
     state.pragma_update(None, "user_version", 99).expect("a newer state");
     let said = project.pipeline(&["plan", "p.yaml"]);

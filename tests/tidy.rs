@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["publish"],
     &["fetch"],
     &["state"],
+    &["quota"],
     &["context"],
     &["lookups"],
     &["sources", "transforms", "sinks"],
@@ -107,7 +108,7 @@ fn only_the_command_line_prints() {
 #[test]
 fn every_fail_point_stands_in_the_code_once_at_least() {
     let sources = sources();
-    for point in pipeline::failpoint::POINTS {
+    for point in pipeline::failpoint::POINTS.iter().chain(pipeline::failpoint::CALL_POINTS) {
         let call = format!("pass(\"{point}\")");
         assert!(sources.iter().any(|(_, text)| text.contains(&call)), "{point} is nowhere");
     }

@@ -272,6 +272,7 @@ impl Surroundings {
             given.insert(name.trim().to_owned(), value.to_owned());
         }
         Ok(Options {
+            transport: None,
             vars: given,
             // Names and values that are not text cannot be written in a pipeline file either.
             env: std::env::vars_os()

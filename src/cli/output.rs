@@ -74,6 +74,8 @@ impl RowsOut {
                 let mut writer = with_nulls().build::<_, LineDelimited>(&mut bytes);
                 writer.write(&batch).and_then(|()| writer.finish()).map_err(cannot_show)?;
             }
+            // Without rows the header would come again with the next ones.
+            Format::Csv if batch.num_rows() == 0 => {}
             Format::Csv => self.csv(&batch, is_first, &mut bytes)?,
         }
         Ok(io::stdout().write_all(&bytes).is_ok())

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{Format, Loaded, Surroundings, output, schema};
-use crate::engine::{self, Change, Outlook, SinkOutlook, SourceOutlook, Unfinished};
+use crate::engine::{
+    self, Change, LookupOutlook, Outlook, SinkOutlook, SourceOutlook, Unfinished, grouped, words,
+};
 use crate::error::{Error, Result};
 
 /// Show what a run would do now: what is new since the last one, what it reads and what it writes.
@@ -57,6 +60,20 @@ struct Shown<'a> {
     folder: &'a Path,
 }
 
+/// Shows what a look-up would ask.
+fn lookup(lookup: &LookupOutlook) -> Vec<String> {
+    let or_more = if lookup.is_at_least { " or more" } else { "" };
+    vec![
+        lookup.node.clone(),
+        lookup.server.clone(),
+        format!("{}{or_more}", grouped(lookup.keys)),
+        grouped(lookup.known),
+        format!("{}{or_more}", grouped(lookup.calls)),
+        words(Duration::from_secs(lookup.seconds)),
+        lookup.rate_limit.clone(),
+    ]
+}
+
 impl Shown<'_> {
     fn text(&self) -> String {
         let Outlook { pipeline, state, nodes, sources, sinks, .. } = self.outlook;
@@ -72,6 +89,12 @@ impl Shown<'_> {
         if !sources.is_empty() {
             let rows = sources.iter().map(|source| self.source(source)).collect();
             out.push_str(&output::table(&["source", "reads", "size", "note"], rows));
+        }
+        let lookups = &self.outlook.lookups;
+        if !lookups.is_empty() {
+            let rows = lookups.iter().map(lookup).collect();
+            let header = ["look-up", "asks", "keys", "known", "calls", "takes", "rate limit"];
+            out.push_str(&output::table(&header, rows));
         }
         if !sinks.is_empty() {
             let rows = sinks.iter().map(|sink| self.sink(sink)).collect();
@@ -169,7 +192,7 @@ impl Shown<'_> {
             None => "will be made".to_owned(),
             Some(there) => match (there.rows, there.bytes) {
                 (Some(1), _) => "1 row".to_owned(),
-                (Some(n), _) => format!("{} rows", engine::grouped(n)),
+                (Some(n), _) => format!("{} rows", grouped(n)),
                 (None, Some(bytes)) => size(bytes),
                 (None, None) => "something".to_owned(),
             },

@@ -8,16 +8,18 @@ use super::definition::definitions;
 use super::drawing::GraphNode;
 use super::file::{self, File, Node};
 use super::fragment;
-use super::graph::{self, Edges, Origins, is_rejects, node_of};
-use super::plan::Plan;
+use super::graph::{self, Edges, Origins, node_of};
+use super::plan::{Plan, check_asking};
 use super::replay::Replay;
 use super::testing::{StandIn, check_case};
 use crate::clock::Clock;
 use crate::context::{Files, Sql, below, check_inside, project_folder};
+use crate::net::Transport;
 use crate::spec::{
     Code, Diagnostic, Family, Located, Mark, Origin, Scope, Severity, Value, VarDecl, VarType,
     did_you_mean, is_id, list, tidy,
 };
+use crate::transforms::TransformKind;
 
 /// What a check is told from outside the file.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,8 @@ pub struct Options {
     pub may_shrink: bool,
     /// The most rows to read from each source.
     pub limit: Option<u64>,
+    /// What sends requests to APIs; the network otherwise.
+    pub transport: Option<Arc<dyn Transport>>,
     /// Files that sources have got from elsewhere, by source.
     pub fetched: BTreeMap<String, PathBuf>,
     /// What stands in for the world, in a test.
@@ -362,6 +366,7 @@ fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> (Edges, Origins
     let ids: BTreeSet<&str> = whole.chain(file.broken.iter().map(String::as_str)).collect();
     let sinks: BTreeSet<&str> = file.sinks.iter().map(|node| node.id.as_str()).collect();
     let divided: BTreeSet<&str> = file.with_rejects().collect();
+    let late: BTreeSet<String> = file.late_ports().collect();
     let routed = ports(file);
     let (mut edges, mut origins) = (Edges::new(), Origins::new());
     for node in &file.sources {
@@ -407,13 +412,15 @@ fn edges(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) -> (Edges, Origins
             None
         } else {
             let is_port = from.value != node;
-            let has_port = is_rejects(from) && divided.contains(node) || file.broken.contains(node);
+            let has_port = late.contains(&from.value) || file.broken.contains(node);
             if is_port && !has_port {
                 let message = format!("`{node}` has no port `{}`", from.value);
                 let fault = Diagnostic::error(Code::UnknownInput, message, from.at);
                 found.push(match divided.contains(node) {
                     true => fault.label(format!("did you mean `{node}.rejected`?")),
-                    false => fault.help("only sources, `validate` and `route` have ports"),
+                    false => {
+                        fault.help("only sources, `validate`, `enrich` and `route` have ports")
+                    }
                 });
             }
             None
@@ -435,10 +442,13 @@ fn check_tests(file: &File, found: &mut Vec<Diagnostic>) {
     // What is wrong with a node that is left out was said of the node.
     let sources = file.sources.iter().map(|node| node.id.as_str());
     let sources: Vec<&str> = sources.chain(file.broken.iter().map(String::as_str)).collect();
+    let enriches = |node: &&Node<TransformKind>| node.kind.settings().enriches().is_some();
+    let lookups = file.transforms.iter().filter(enriches).map(|node| node.id.as_str());
+    let lookups: Vec<&str> = lookups.chain(file.broken.iter().map(String::as_str)).collect();
     let routed = ports(file);
     let whole = file.ids().filter(|id| !routed.contains_key(id.as_str()));
     let mut all: Vec<String> = whole.map(|id| id.value.clone()).collect();
-    all.extend(file.with_rejects().map(|id| format!("{id}.rejected")));
+    all.extend(file.late_ports());
     all.extend(routed.values().flatten().cloned());
     all.extend(file.broken.iter().flat_map(|id| [id.clone(), format!("{id}.rejected")]));
     let mut names = BTreeSet::new();
@@ -447,13 +457,20 @@ fn check_tests(file: &File, found: &mut Vec<Diagnostic>) {
             let message = format!("two tests are named `{}`", case.name.value);
             found.push(Diagnostic::error(Code::Id, message, case.name.at));
         }
-        found.extend(check_case(case, &sources, &all));
+        found.extend(check_case(case, (&sources, &lookups), &all));
     }
 }
 
 /// Looks through what is written for a service that runs pipelines by themselves.
 fn check_service(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) {
     found.extend(file.resources.check());
+    for node in &file.transforms {
+        let before = found.len();
+        found.extend(check_asking(node));
+        if let Some(instance) = &node.instance {
+            Diagnostic::place_in(&mut found[before..], &instance.origin);
+        }
+    }
     let idle = |what: &str, at: Mark| {
         let message = format!("{what} is checked, and nothing runs it yet");
         Diagnostic::warning(Code::Reserved, message, at)

@@ -156,7 +156,9 @@ impl Run {
         state::record(&tx, row, &outputs, &self.node_runs(staged))?;
         // What a replay read beside its rows is read by the next run all the same.
         let is_replay = row.replay.is_some();
-        let moves = |node: &&PlannedNode| node.has_position && !is_replay;
+        // Nor does a source move on whose rows wait for answers: they are read again.
+        let is_waiting = self.has_pending_keys();
+        let moves = |node: &&PlannedNode| node.has_position && !is_replay && !is_waiting;
         for node in self.checked.plan.nodes.iter().filter(moves) {
             if let Some(position) = node.tally.position.reached.get() {
                 let run_id = Some(row.run_id.as_str());

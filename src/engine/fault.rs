@@ -8,10 +8,6 @@ use crate::spec::{Code, Diagnostic, Mark, list};
 pub(super) fn fault(error: &YamlError, text: &str) -> Diagnostic {
     let at = error.location().map(Mark::from).unwrap_or_default();
     match error.without_snippet() {
-        YamlError::SerdeUnknownField { field, .. } if field == "answers" => {
-            let message = "`answers` is reserved for a later version: it comes with `enrich`";
-            Diagnostic::error(Code::Reserved, message, at)
-        }
         YamlError::SerdeUnknownField { field, expected, .. } => {
             let fault = Diagnostic::error(Code::UnknownKey, format!("unknown key `{field}`"), at);
             if !is_word(field) {

@@ -4,6 +4,7 @@
 //! a node, a key of a node) is remembered and the text is read again without it, until nothing is
 //! wrong any more. A second mistake at the same place shows once the first is mended.
 
+mod keys;
 mod names;
 
 use std::cell::RefCell;
@@ -14,15 +15,16 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use self::names::OneOrMany;
+pub(super) use self::keys::common_keys;
+use self::keys::{ASKING_KEYS, read_asking, read_common};
 use super::fault::{QUOTE, fault, is_word};
 use super::fragment::Instance;
 use crate::publish::Missing;
 use crate::sinks::{SinkKind, Write};
 use crate::sources::{Contract, SourceKind};
 use crate::spec::{
-    Alert, ChangedSince, Code, Diagnostic, Family, Located, LocatedMap, Mark, Resources, Schedule,
-    TestCase, Text, VarDecl, did_you_mean, is_id, list,
+    Alert, Asking, ChangedSince, Code, Diagnostic, Family, Located, LocatedMap, Mark, Resources,
+    Schedule, TestCase, Text, VarDecl, did_you_mean, is_id, list,
 };
 use crate::table::ColumnType;
 use crate::transforms::TransformKind;
@@ -74,9 +76,21 @@ impl File {
 
     /// Returns the ids of the nodes that have a port `.rejected`.
     pub fn with_rejects(&self) -> impl Iterator<Item = &str> {
-        let divides = |node: &&Node<TransformKind>| matches!(node.kind, TransformKind::Validate(_));
+        let divides = |node: &&Node<TransformKind>| {
+            matches!(node.kind, TransformKind::Validate(_) | TransformKind::Enrich(_))
+        };
         let transforms = self.transforms.iter().filter(divides).map(|node| node.id.as_str());
         self.sources.iter().map(|node| node.id.as_str()).chain(transforms)
+    }
+
+    /// Returns the ports that are complete when their node was read to its end.
+    pub fn late_ports(&self) -> impl Iterator<Item = String> + '_ {
+        let rejects = self.with_rejects().map(|id| format!("{id}.rejected"));
+        let enriches = |node: &&Node<TransformKind>| node.kind.settings().enriches().is_some();
+        let of = |node: &Node<TransformKind>| {
+            ["missing", "pending"].map(|port| format!("{}.{port}", node.id.value))
+        };
+        rejects.chain(self.transforms.iter().filter(enriches).flat_map(of))
     }
 
     /// Leaves out the nodes whose ids cannot be names in SQL.
@@ -149,6 +163,10 @@ pub struct Common {
     pub newer_by: Option<Located<String>>,
     /// What happens to rows that arrive no more.
     pub missing: Option<Located<Missing>>,
+    /// The columns of the key in whose groups rows may be missing.
+    pub within: Vec<Located<String>>,
+    /// How a look-up asks.
+    pub asking: Asking,
 }
 
 const VERSION: u64 = 1;
@@ -179,25 +197,7 @@ const TOP_RESERVED: &[&str] = &[
     "udfs",
     "cluster",
 ];
-const NODE_RESERVED: &[&str] = &[
-    "batch",
-    "by",
-    "rate_limit",
-    "budget",
-    "in_flight",
-    "keep_for",
-    "rows",
-    "on_missing",
-    "on_error",
-    "retry",
-    "stop_after",
-    "first",
-    "priority",
-    "where",
-    "digest",
-    "compact",
-    "expire",
-];
+const NODE_RESERVED: &[&str] = &["batch", "priority", "where", "digest", "compact", "expire"];
 
 /// Reads a pipeline file and finds all mistakes of form. The file is what is left without them;
 /// `None` when too little is left to look for other mistakes.
@@ -515,7 +515,10 @@ impl<'de, K: Family> Visitor<'de> for NodeSeed<'_, K> {
                     kind.get_or_insert((read, key.at));
                 }
             } else if common_keys(K::NAME).contains(&word) {
-                read_common(reading, &path, map, &mut common)?;
+                match ASKING_KEYS.contains(&word) {
+                    true => read_asking(reading, &path, &key, map, &mut common.asking)?,
+                    false => read_common(reading, &path, map, &mut common)?,
+                }
             } else {
                 map.next_value::<IgnoredAny>()?;
                 let is_slip = did_you_mean(word, K::KINDS.iter().copied()).is_some();
@@ -542,47 +545,15 @@ impl<K: Family> NodeSeed<'_, K> {
         if did_you_mean(key, common_keys(K::NAME).iter().copied()).is_some() {
             self.reading.broken.borrow_mut().insert(self.id.value.clone());
         }
-        let known: Vec<&str> = common_keys(K::NAME).iter().chain(K::KINDS).copied().collect();
+        // Those of look-ups last: they are many, and few nodes are one.
+        let (asking, common): (Vec<&str>, Vec<&str>) =
+            common_keys(K::NAME).iter().partition(|key| ASKING_KEYS.contains(key));
+        let known: Vec<&str> =
+            common.into_iter().chain(K::KINDS.iter().copied()).chain(asking).collect();
         let reserved: Vec<&str> = NODE_RESERVED.iter().chain(K::RESERVED).copied().collect();
         let what = format!("in a {}", K::NAME);
         self.reading.unknown(key, &what, &known, &reserved);
     }
-}
-
-pub(super) fn common_keys(family: &str) -> &'static [&'static str] {
-    match family {
-        "source" => &["contract", "changed_since"],
-        "transform" => &["from", "with", "output"],
-        _ => &["from", "write", "key", "newer_by", "missing"],
-    }
-}
-
-fn read_common<'de, A: MapAccess<'de>>(
-    reading: &Reading<'_>,
-    path: &[&str; 3],
-    map: &mut A,
-    common: &mut Common,
-) -> Result<(), A::Error> {
-    match path[2] {
-        "from" => {
-            let from: Option<OneOrMany> = reading.value(path, map, A::next_value)?;
-            common.from = from.map(|from| from.0).unwrap_or_default();
-        }
-        "with" => common.with = reading.value(path, map, A::next_value)?.unwrap_or_default(),
-        "output" => common.output = reading.value(path, map, A::next_value)?,
-        "contract" => {
-            common.contract = reading.value(path, map, A::next_value)?.unwrap_or_default();
-        }
-        "changed_since" => common.changed_since = reading.value(path, map, A::next_value)?,
-        "write" => common.write = reading.value(path, map, A::next_value)?,
-        "key" => {
-            let key: Option<OneOrMany> = reading.value(path, map, A::next_value)?;
-            common.key = key.map(|key| key.0).unwrap_or_default();
-        }
-        "newer_by" => common.newer_by = reading.value(path, map, A::next_value)?,
-        _ => common.missing = reading.value(path, map, A::next_value)?,
-    }
-    Ok(())
 }
 
 #[cfg(test)]

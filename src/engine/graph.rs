@@ -14,17 +14,18 @@ pub(super) type Edges = BTreeMap<String, Vec<Located<String>>>;
 /// The files in which inputs are named, by reader and input, when not in the pipeline's own.
 pub(super) type Origins = BTreeMap<(String, String), Arc<Origin>>;
 
-/// The port of the rows that a source or a transform refused.
-const REJECTED: &str = "rejected";
+/// The ports that are complete when their node was read to its end: rows that it refused, rows whose
+/// key an API does not know, and rows whose key was not asked.
+const LATE: [&str; 3] = ["rejected", "missing", "pending"];
 
 /// Returns the id of the node that an input names: `usable.rejected` is a port of `usable`.
 pub(super) fn node_of(input: &str) -> &str {
     input.split_once('.').map_or(input, |(node, _)| node)
 }
 
-/// Says whether an input is the port of rejected rows of a node.
-pub(super) fn is_rejects(input: &str) -> bool {
-    input.split_once('.').is_some_and(|(_, port)| port == REJECTED)
+/// Says whether an input is a port that is complete when its node was read to its end.
+pub(super) fn is_late(input: &str) -> bool {
+    input.split_once('.').is_some_and(|(_, port)| LATE.contains(&port))
 }
 
 /// Sorts the nodes so that each comes after those that feed it; notes each circle once. Returns
@@ -60,9 +61,9 @@ pub(super) fn to_land(file: &File, edges: &Edges, kept: &[Located<String>]) -> B
         if is_sink && !shared.insert(inputs.clone()) {
             continue;
         }
-        let reads_nodes = inputs.iter().any(|input| !is_rejects(input));
+        let reads_nodes = inputs.iter().any(|input| !is_late(input));
         for input in inputs {
-            if !is_rejects(input) {
+            if !is_late(input) {
                 *n_readings.entry(node_of(input)).or_default() += 1;
             } else if !is_sink || reads_nodes {
                 // Rejected rows are complete when the node was read to its end: their reader would
@@ -71,7 +72,7 @@ pub(super) fn to_land(file: &File, edges: &Edges, kept: &[Located<String>]) -> B
             }
         }
     }
-    for input in kept.iter().filter(|input| !is_rejects(input)) {
+    for input in kept.iter().filter(|input| !is_late(input)) {
         *n_readings.entry(node_of(input)).or_default() += 1;
     }
     let several = n_readings.into_iter().filter(|(_, n)| *n > 1);
@@ -79,16 +80,16 @@ pub(super) fn to_land(file: &File, edges: &Edges, kept: &[Located<String>]) -> B
     landed
 }
 
-/// Returns the nodes whose rejected rows somebody reads.
-pub(super) fn with_rejects(edges: &Edges, kept: &[Located<String>]) -> BTreeSet<String> {
-    let ports = edges.values().flatten().chain(kept).filter(|from| is_rejects(from));
-    ports.map(|port| node_of(port).to_owned()).collect()
+/// Returns the ports that are complete late and that somebody reads.
+pub(super) fn late_ports(edges: &Edges, kept: &[Located<String>]) -> BTreeSet<String> {
+    let ports = edges.values().flatten().chain(kept).filter(|from| is_late(from));
+    ports.map(|port| port.value.clone()).collect()
 }
 
 /// Returns the nodes and ports that a test or a preview looks at.
 pub(super) fn kept_nodes(file: &File, options: &Options) -> Vec<Located<String>> {
     let is_sink = |id: &str| file.sinks.iter().any(|sink| sink.id.value == id);
-    let expected = options.stand_in.iter().flat_map(|stand_in| &stand_in.case.expect.0);
+    let expected = options.stand_in.iter().flat_map(|stand_in| &stand_in.case.expect.rows.0);
     let expected = expected.map(|(id, _)| id.clone());
     let previewed = options.preview.iter();
     let previewed = previewed.map(|preview| Located::new(preview.node.clone(), Mark::default()));

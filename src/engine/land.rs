@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::context::Position;
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::state::AskedKeys;
 use crate::table::compact;
 
 /// Bytes of rows that stay in memory; more of them go to a file.
@@ -138,8 +139,12 @@ pub(super) struct Tally {
     warnings: Mutex<BTreeMap<String, u64>>,
     /// Rows by the port to which they went.
     ports: Mutex<BTreeMap<String, u64>>,
-    /// Rejected rows, when somebody reads them.
-    pub(super) rejects: Option<Landed>,
+    /// Rows that do not go on, by port, when somebody reads them.
+    late: BTreeMap<String, Landed>,
+    /// Calls that a look-up made.
+    calls: AtomicU64,
+    /// What came of its keys.
+    asked: Mutex<Option<AskedKeys>>,
     /// What is left of the node's rows when its consumer stopped early.
     rest: Mutex<Option<SendableRecordBatchStream>>,
     has_begun: AtomicBool,
@@ -149,7 +154,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(rejects: Option<Landed>, clock: Clock) -> Self {
+    pub(super) fn new(late: BTreeMap<String, Landed>, clock: Clock) -> Self {
         Self {
             accepted: AtomicU64::new(0),
             unchecked: AtomicU64::new(0),
@@ -159,7 +164,9 @@ impl Tally {
             reasons: Mutex::default(),
             warnings: Mutex::default(),
             ports: Mutex::default(),
-            rejects,
+            late,
+            calls: AtomicU64::new(0),
+            asked: Mutex::default(),
             rest: Mutex::default(),
             has_begun: AtomicBool::new(false),
             is_finished: AtomicBool::new(false),
@@ -184,11 +191,63 @@ impl Tally {
         for (reason, n) in reasons {
             *lock(&self.reasons).entry(reason).or_default() += n;
         }
+        self.keep("rejected", &rows)
+    }
+
+    /// Keeps rows that do not go on, if somebody reads their port.
+    fn keep(&self, port: &str, rows: &RecordBatch) -> Result<()> {
         self.touch();
-        match &self.rejects {
-            Some(rejects) => rejects.push(&rows),
+        match self.late.get(port) {
+            Some(landed) => landed.push(rows),
             None => Ok(()),
         }
+    }
+
+    /// Returns the rows of a port that are complete late; `None` when nobody reads them.
+    pub(super) fn late(&self, port: &str) -> Option<&Landed> {
+        self.late.get(port)
+    }
+
+    /// Returns the ports that are complete late and that somebody reads.
+    pub(super) fn late_ports(&self) -> impl Iterator<Item = (&str, &Landed)> {
+        self.late.iter().map(|(port, landed)| (port.as_str(), landed))
+    }
+
+    /// Says whether somebody reads rejected rows.
+    pub(super) fn keeps_rejects(&self) -> bool {
+        self.late.contains_key("rejected")
+    }
+
+    /// Counts rows whose key an API does not know.
+    pub(super) fn miss(&self, rows: &RecordBatch) -> Result<()> {
+        self.route("missing", rows.num_rows() as u64);
+        self.keep("missing", rows)
+    }
+
+    /// Counts rows whose key was not asked.
+    pub(super) fn leave(&self, rows: &RecordBatch) -> Result<()> {
+        self.route("pending", rows.num_rows() as u64);
+        self.keep("pending", rows)
+    }
+
+    /// Counts calls of a look-up.
+    pub(super) fn call(&self, n: u64) {
+        self.calls.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Returns the calls of a look-up.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Notes how far a look-up is.
+    pub(super) fn set_asked(&self, asked: AskedKeys) {
+        *lock(&self.asked) = Some(asked);
+    }
+
+    /// Returns how far a look-up is; `None` for other nodes.
+    pub(super) fn asked(&self) -> Option<AskedKeys> {
+        lock(&self.asked).clone()
     }
 
     /// Counts rows that a rule warned about.
@@ -267,10 +326,7 @@ impl Tally {
         if self.is_finished.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        match &self.rejects {
-            Some(rejects) => rejects.close(),
-            None => Ok(()),
-        }
+        self.late.values().try_for_each(Landed::close)
     }
 }
 

@@ -1,10 +1,14 @@
 //! From the text of a pipeline file to published rows: file, checked, plan, run, report.
 
+mod answers;
+mod asked;
 mod check;
 mod commit;
 mod count;
 mod definition;
+mod divide;
 mod drawing;
+mod enrich;
 mod explain;
 mod fault;
 mod fetch;
@@ -36,11 +40,12 @@ pub use fetch::{Fetched, fetch};
 pub use file::File;
 pub use limits::OtherVar;
 pub use outlook::{
-    Change, Download, NodeOutlook, Outlook, SinkOutlook, SourceOutlook, There, Unfinished, outlook,
+    Change, Download, LookupOutlook, NodeOutlook, Outlook, SinkOutlook, SourceOutlook, There,
+    Unfinished, outlook,
 };
 pub use project::{Outputs, open_tables, outputs, pipelines_in, query_duckdb};
 pub use replay::{Replay, kept_rows};
-pub use report::{NodeReport, Report, grouped};
+pub use report::{NodeReport, Report, grouped, words};
 pub use run::{Progress, Run, SourceProgress};
 pub use schema::{Component, Field, components, schema};
 pub use testing::{Difference, StandIn, Tested, test};

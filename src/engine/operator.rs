@@ -11,11 +11,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{
-    Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringViewBuilder,
-};
-use datafusion::arrow::compute::{cast, filter_record_batch};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result as PlanResult, internal_err};
@@ -34,6 +32,8 @@ use datafusion::physical_plan::{
 };
 use futures::{Stream, StreamExt as _};
 
+use super::divide::{Divide, rejected_schema};
+use super::enrich::{Enriching, Means};
 use super::first::First;
 use super::land::{Landed, Tally};
 use super::pushdown::{condition, text_column};
@@ -41,8 +41,8 @@ use crate::context::{Condition, ReadContext};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::sources::{Batch, OnBadRow, Source};
-use crate::table::{REASON, compact};
-use crate::transforms::{Operator, Otherwise, Rule};
+use crate::table::REASON;
+use crate::transforms::Operator;
 
 /// A table whose rows come from outside the plan, or out of an operator.
 #[derive(Clone)]
@@ -81,6 +81,8 @@ pub(super) enum Rows {
         operator: Operator,
         /// Where it may put rows.
         folder: Arc<OnceLock<PathBuf>>,
+        /// What a look-up has at hand.
+        means: Arc<OnceLock<Means>>,
         tally: Arc<Tally>,
     },
 }
@@ -89,17 +91,17 @@ pub(super) enum Rows {
 pub(super) enum LandedRows {
     /// Of a node.
     Node(Box<Landed>),
-    /// Of the port `.rejected`.
-    Rejects(Arc<Tally>),
+    /// Of a port that is complete late.
+    Late(Arc<Tally>, String),
 }
 
 impl LandedRows {
     fn landed(&self) -> Result<&Landed> {
         match self {
             Self::Node(landed) => Ok(landed),
-            Self::Rejects(tally) => {
-                tally.rejects.as_ref().ok_or_else(|| Error::internal("rejects were not kept"))
-            }
+            Self::Late(tally, port) => tally
+                .late(port)
+                .ok_or_else(|| Error::internal(format!("rows of `{port}` were not kept"))),
         }
     }
 }
@@ -248,6 +250,12 @@ impl DisplayAs for RowsExec {
                 write!(f, "FirstExec: {node}, by=[{}]", names.join(", "))
             }
             Rows::Operated { operator: Operator::Route, .. } => write!(f, "RouteExec: {node}"),
+            Rows::Operated { operator: Operator::Enrich(enrichment), .. } => {
+                let name = |index: &usize| self.table.schema.field(*index).name().as_str();
+                let names: Vec<&str> = enrichment.by.iter().map(name).collect();
+                let server = enrichment.lookup.server();
+                write!(f, "EnrichExec: {node}, {server}, by=[{}]", names.join(", "))
+            }
         }
     }
 }
@@ -351,7 +359,7 @@ impl ExecutionPlan for RowsExec {
             {
                 internal_err!("`{node}` would lose rows: its input has several partitions")
             }
-            (Rows::Operated { node, operator, folder, tally, .. }, Some(input)) => {
+            (Rows::Operated { node, operator, folder, means, tally, .. }, Some(input)) => {
                 let input = input.execute(0, context)?;
                 let rows = match operator {
                     Operator::Divide(rules) => {
@@ -383,6 +391,18 @@ impl ExecutionPlan for RowsExec {
                         let (tally, projection) = (Arc::clone(tally), self.projection.clone());
                         let rows = input.map(move |batch| route(&batch?, &tally, &projection));
                         rows.boxed()
+                    }
+                    Operator::Enrich(enrichment) => {
+                        let enriching = Enriching {
+                            node: node.clone(),
+                            enrichment: Arc::clone(enrichment),
+                            projection: self.projection.clone(),
+                            schema: Arc::clone(&schema),
+                            folder: Arc::clone(folder),
+                            means: Arc::clone(means),
+                            tally: Arc::clone(tally),
+                        };
+                        enriching.of(input).boxed()
                     }
                 };
                 let node = node.clone();
@@ -453,85 +473,6 @@ fn first_bad_row(rejected: &RecordBatch) -> Error {
     let line = lines.map(|lines| lines.value(0)).unwrap_or_default();
     Error::run(format!("a bad row at {}:{line}: {}", text("file"), text(REASON)))
         .because("`on_bad_row: stop`")
-}
-
-/// Returns the columns of a divided node's port `.rejected`: its own, and the reason.
-pub(super) fn rejected_schema(schema: &SchemaRef) -> SchemaRef {
-    let mut fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone()).collect();
-    fields.push(Field::new(REASON, DataType::Utf8View, false));
-    Arc::new(Schema::new(fields))
-}
-
-/// Divides rows by rules.
-struct Divide {
-    rules: Arc<[Rule]>,
-    tally: Arc<Tally>,
-    projection: Vec<usize>,
-    rejected: SchemaRef,
-}
-
-impl Divide {
-    fn divide(&self, batch: &RecordBatch) -> PlanResult<RecordBatch> {
-        let n_columns = batch.num_columns() - self.rules.len();
-        let mut broken: Vec<Option<usize>> = vec![None; batch.num_rows()];
-        for (index, rule) in self.rules.iter().enumerate() {
-            let keeps = batch.column(n_columns + index).as_boolean();
-            let breaks = |row: usize| keeps.is_null(row) || !keeps.value(row);
-            let rows = (0..batch.num_rows()).filter(|&row| breaks(row));
-            match rule.otherwise {
-                Otherwise::Reject => {
-                    for row in rows {
-                        broken[row].get_or_insert(index);
-                    }
-                }
-                Otherwise::Warn | Otherwise::Stop => {
-                    let n_rows = rows.count() as u64;
-                    if n_rows > 0 {
-                        self.tally.warn(&rule.name, n_rows);
-                    }
-                    if rule.otherwise == Otherwise::Stop && rule.at_most.is_none() && n_rows > 0 {
-                        let message = format!("rows break the rule `{}`", rule.name);
-                        return Err(Error::run(message).into());
-                    }
-                }
-            }
-        }
-        let n_rejected = broken.iter().filter(|broken| broken.is_some()).count();
-        self.tally.accept((batch.num_rows() - n_rejected) as u64);
-        // Compact: operators that hold rows (a sort, a join) would else be charged for the larger
-        // buffers that the rows were filtered from, and run out of memory over a fraction of it.
-        if n_rejected == 0 {
-            return Ok(compact(&batch.project(&self.projection)?));
-        }
-        self.reject(batch, n_columns, &broken)?;
-        let kept: BooleanArray = broken.iter().map(|broken| Some(broken.is_none())).collect();
-        Ok(compact(&filter_record_batch(&batch.project(&self.projection)?, &kept)?))
-    }
-
-    fn reject(
-        &self,
-        batch: &RecordBatch,
-        n_columns: usize,
-        broken: &[Option<usize>],
-    ) -> PlanResult<()> {
-        let mut counts = vec![0u64; self.rules.len()];
-        let mut reasons = StringViewBuilder::new();
-        for &rule in broken.iter().flatten() {
-            counts[rule] += 1;
-            reasons.append_value(&self.rules[rule].name);
-        }
-        let mask: BooleanArray = broken.iter().map(|broken| Some(broken.is_some())).collect();
-        let own: Vec<usize> = (0..n_columns).collect();
-        let rows = filter_record_batch(&batch.project(&own)?, &mask)?;
-        let mut columns = rows.columns().to_vec();
-        columns.push(Arc::new(reasons.finish()));
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        let rows =
-            RecordBatch::try_new_with_options(Arc::clone(&self.rejected), columns, &options)?;
-        let by_name = self.rules.iter().zip(counts).filter(|(_, n)| *n > 0);
-        let by_name = by_name.map(|(rule, n)| (rule.name.clone(), n));
-        Ok(self.tally.reject(rows, by_name)?)
-    }
 }
 
 /// Counts rows by port: the last column names it.

@@ -18,7 +18,7 @@ pub(super) fn build_sink(
     options: &Options,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Arc<dyn Sink>> {
-    let Common { write, key, newer_by, missing, .. } = &node.common;
+    let Common { write, key, newer_by, missing, within, .. } = &node.common;
     let Some(write) = write.clone() else {
         let message = format!("sink `{}` does not say what it does with its rows", node.id.value);
         let fault = Diagnostic::error(Code::Write, message, node.id.at);
@@ -36,6 +36,7 @@ pub(super) fn build_sink(
         write,
         key: key.clone(),
         newer_by: newer_by.clone(),
+        within: if options.replay.is_none() { within.clone() } else { Vec::new() },
         // A replay is a part: what is not in it is not gone.
         missing: missing.clone().filter(|_| options.replay.is_none()),
     };

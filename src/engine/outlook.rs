@@ -51,6 +51,8 @@ pub struct Outlook {
     pub nodes: Vec<NodeOutlook>,
     /// What is read.
     pub sources: Vec<SourceOutlook>,
+    /// What is asked.
+    pub lookups: Vec<LookupOutlook>,
     /// What is written.
     pub sinks: Vec<SinkOutlook>,
 }
@@ -128,6 +130,27 @@ pub struct Download {
     pub kept: Option<PathBuf>,
 }
 
+/// What a look-up would ask. For this the rows that feed it are read, and nobody is asked.
+#[derive(Clone, Debug, Serialize)]
+pub struct LookupOutlook {
+    /// Its id.
+    pub node: String,
+    /// The server that it asks.
+    pub server: String,
+    /// Distinct keys.
+    pub keys: u64,
+    /// Those that were answered before, and are not too old.
+    pub known: u64,
+    /// Calls that the others need, as many a key as those before.
+    pub calls: u64,
+    /// Seconds that the rate limit makes of them.
+    pub seconds: u64,
+    /// The rate limit.
+    pub rate_limit: String,
+    /// Whether answers of another look-up may bring more keys.
+    pub is_at_least: bool,
+}
+
 /// What a sink would write.
 #[derive(Clone, Debug, Serialize)]
 pub struct SinkOutlook {
@@ -183,9 +206,15 @@ pub async fn outlook(
     let Some(state) = state.filter(|_| !is_broken) else { return Ok((None, found)) };
     let sql = Sql::new(plan::session(), Default::default(), text.into());
     fragment::expand(&mut file, &scope, &options.working_folder, &sql, &mut Vec::new());
-    let fingerprint = checked.map(|checked| Run::new(checked).fingerprint());
+    let run = checked.map(Run::new);
+    let fingerprint = run.as_ref().map(Run::fingerprint);
     let looking = Looking { file: &file, text, scope: &scope, options: &options, state: &state };
-    Ok((Some(looking.look(fingerprint)?), found))
+    let mut outlook = looking.look(fingerprint)?;
+    let is_there = outlook.sources.iter().all(|source| source.missing.is_none());
+    if let (Some(run), true) = (run, is_there) {
+        outlook.lookups = run.lookups().await?;
+    }
+    Ok((Some(outlook), found))
 }
 
 struct Looking<'a> {
@@ -236,6 +265,7 @@ impl Looking<'_> {
             missing_vars: unset.map(|(name, _)| name.clone()).collect(),
             nodes: self.nodes(nodes),
             sinks: sinks.collect::<Result<_>>()?,
+            lookups: Vec::new(),
             sources,
         })
     }

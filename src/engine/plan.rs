@@ -3,7 +3,9 @@
 //! A node that several others read is landed: it is computed once and read from there. Sinks of
 //! the same node share one reading. So every source is read once, whatever reads it.
 
+mod enriched;
 mod replayed;
+mod written;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,19 +22,22 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::check::Options;
 use super::count::{Planner, counted};
-use super::file::{Common, File, Node};
-use super::graph::{Edges, is_rejects, kept_nodes, node_of, to_land, with_rejects};
+use super::divide::rejected_schema;
+use super::enrich::{Means, port_schema};
+use super::file::{File, Node};
+use super::graph::{Edges, is_late, kept_nodes, late_ports, node_of, to_land};
 use super::land::{Landed, Tally};
-use super::operator::{LandedRows, Rows, Table, rejected_schema};
-use super::outlet::{build_sink, check_target};
+use super::operator::{LandedRows, Rows, Table};
 use super::part::Part;
 use super::testing::{Kept, StandIn};
 use crate::context::{BuildContext, Sql, reference};
-use crate::sinks::{Sink, SinkKind, Write};
+use crate::sinks::{Sink, Write};
 use crate::sources::{Contract, Given, OnBadRow, Source, SourceKind};
-use crate::spec::{ChangedSince, Code, Diagnostic, Family, Located, Scope, Share};
+use crate::spec::{ChangedSince, Code, Diagnostic, Family, Located, Resources, Scope, Share};
 use crate::table;
-use crate::transforms::{Operator, PORT, Planned, Rule, TransformKind};
+use crate::transforms::{Enrichment, Operator, PORT, Planned, Rule, TransformKind};
+
+pub(super) use enriched::check_asking;
 
 /// Memory that operators may fill before they spill to disk.
 const MEMORY: usize = 256 << 20;
@@ -49,6 +54,8 @@ pub(super) struct Plan {
     pub(super) kept: Vec<(String, Kept)>,
     /// Folder of the run, for landed rows; set when it begins.
     pub(super) folder: Arc<OnceLock<PathBuf>>,
+    /// What look-ups have at hand; set when the run begins.
+    pub(super) means: Arc<OnceLock<Means>>,
     /// What is left of the pipeline in a replay.
     pub(super) part: Option<Part>,
 }
@@ -67,6 +74,8 @@ pub(super) struct PlannedNode {
     /// Whether it reads only what changed.
     pub(super) has_position: bool,
     pub(super) rules: Arc<[Rule]>,
+    /// What it asks, if it is a look-up.
+    pub(super) enrichment: Option<Arc<Enrichment>>,
     /// All its rows, to be read when they have to be and no stage does.
     pub(super) whole: Option<DataFrame>,
     /// Whether it must be read to its end, whatever its readers need: rejected rows are wanted,
@@ -126,10 +135,13 @@ struct Planning<'a> {
     options: &'a Options,
     state: &'a Path,
     folder: Arc<OnceLock<PathBuf>>,
+    means: Arc<OnceLock<Means>>,
+    /// What pipelines share.
+    resources: &'a Resources,
     /// Nodes whose rows must be landed.
     landed: BTreeSet<String>,
-    /// Nodes whose rejected rows somebody reads.
-    with_rejects: BTreeSet<String>,
+    /// Ports that are complete late and that somebody reads.
+    late_ports: BTreeSet<String>,
     /// Nodes whose columns are not known.
     unknown: BTreeSet<String>,
     /// What is wrong with rows that stand for the inputs of fragments.
@@ -165,8 +177,10 @@ impl Plan {
             options,
             state,
             folder: Arc::default(),
+            means: Arc::default(),
+            resources: &file.resources,
             landed: to_land(file, edges, &kept),
-            with_rejects: with_rejects(edges, &kept),
+            late_ports: late_ports(edges, &kept),
             unknown: file.broken.clone(),
             misfits: Vec::new(),
             part: part(&BTreeSet::new()),
@@ -222,7 +236,7 @@ impl Planning<'_> {
         };
         found.extend(changed_since.and_then(|since| no_column(since, &source.schema())));
         let id = &node.id.value;
-        let tally = self.tally(id, table::rejected_schema());
+        let tally = self.tally(id, &|_| table::rejected_schema());
         let rows = Rows::Source {
             node: id.clone(),
             source: Arc::clone(&source),
@@ -230,7 +244,7 @@ impl Planning<'_> {
             limit: self.options.limit,
             checks_all: contract.on_bad_row == OnBadRow::Stop
                 || contract.at_most.is_some()
-                || tally.rejects.is_some(),
+                || tally.keeps_rejects(),
             tally: Some(Arc::clone(&tally)),
         };
         let table = Table::new(source.schema(), rows);
@@ -244,11 +258,12 @@ impl Planning<'_> {
             shrink_at_most: contract.shrink_at_most.or(node.kind.settings().shrink_at_most()),
             has_position: changed_since.is_some(),
             rules: Arc::new([]),
+            enrichment: None,
             whole: self.session.read_table(Arc::new(table.clone())).ok(),
             is_read_whole: contract.at_most.is_some()
                 || contract.shrink_at_most.is_some()
                 || changed_since.is_some()
-                || tally.rejects.is_some(),
+                || tally.keeps_rejects(),
         });
         if let Err(error) = self.register(id, table, &tally) {
             found.push(cannot_plan(&error, &node.id));
@@ -284,21 +299,29 @@ impl Planning<'_> {
         self.follow(id, planned.rows.logical_plan());
         let operator = planned.operator;
         let is_divided = matches!(operator, Some(Operator::Divide(_)));
+        let enrichment = match &operator {
+            Some(Operator::Enrich(enrichment)) => Some(Arc::clone(enrichment)),
+            _ => None,
+        };
         let all = Arc::clone(planned.rows.schema().inner());
         let n_columns = all.fields().len() - operator.as_ref().map_or(0, Operator::n_own_columns);
         let own: Vec<usize> = (0..n_columns).collect();
-        let schema = match all.project(&own) {
+        let own = match all.project(&own) {
             Ok(schema) => Arc::new(schema),
             Err(error) => {
                 found.push(cannot_plan(&error.into(), &node.id));
                 return;
             }
         };
-        if is_divided && schema.column_with_name(table::REASON).is_some() {
-            let message = "its input has a column `reason`, which rejected rows need for theirs";
-            found.push(Diagnostic::error(Code::Id, message, node.id.at));
+        let port = |port: &str| match enrichment {
+            Some(_) => port_schema(&own, port),
+            None => rejected_schema(&own),
+        };
+        let tally = self.tally(id, &port);
+        if is_divided || enrichment.is_some() && tally.late_ports().next().is_some() {
+            found.extend(clash(&own, &port("rejected"), node));
         }
-        let tally = self.tally(id, rejected_schema(&schema));
+        let schema = enrichment.as_ref().map_or_else(|| Arc::clone(&own), |e| e.schema(&own));
         let mut planned_node = PlannedNode {
             id: id.clone(),
             family: "transform",
@@ -309,8 +332,9 @@ impl Planning<'_> {
             shrink_at_most: None,
             has_position: false,
             rules: operator.as_ref().map(|o| o.rules().into()).unwrap_or_default(),
+            is_read_whole: is_divided || enrichment.is_some(),
+            enrichment,
             whole: None,
-            is_read_whole: is_divided,
         };
         let registered = if let Some(operator) = operator {
             let rows = Rows::Operated {
@@ -318,6 +342,7 @@ impl Planning<'_> {
                 plan: Arc::new(planned.rows.logical_plan().clone()),
                 operator,
                 folder: Arc::clone(&self.folder),
+                means: Arc::clone(&self.means),
                 tally: Arc::clone(&tally),
             };
             let table = Table::new(schema, rows);
@@ -342,7 +367,10 @@ impl Planning<'_> {
         let input = self.input(&session, &node.id, &node.common.from).await;
         let input = input.map_err(|error| vec![cannot_plan(&error, &node.id)])?;
         let input = self.or_replayed(input, node, &session).await.map_err(|fault| vec![fault])?;
-        settings.plan(&input, sql).await
+        match settings.enriches() {
+            Some(lookup) => self.enrich(node, lookup, &input, sql).await,
+            None => settings.plan(&input, sql).await,
+        }
     }
 
     /// Gives a node of a fragment its inputs as tables of the fragment; `false` when one does not
@@ -373,28 +401,30 @@ impl Planning<'_> {
         from.iter().all(|from| self.session.table_exist(reference(from)).unwrap_or(false))
     }
 
-    fn tally(&self, id: &str, rejected: SchemaRef) -> Arc<Tally> {
-        let rejects = self
-            .with_rejects
-            .contains(id)
-            .then(|| Landed::new(rejected, &format!("{id}.rejected"), Arc::clone(&self.folder)));
-        Arc::new(Tally::new(rejects, self.options.clock))
+    /// Makes the tally of a node, with a place for the rows of each late port that is read.
+    fn tally(&self, id: &str, schema_of: &dyn Fn(&str) -> SchemaRef) -> Arc<Tally> {
+        let ports = self.late_ports.iter().filter_map(|name| {
+            let port = name.strip_prefix(id)?.strip_prefix('.')?;
+            let landed = Landed::new(schema_of(port), name, Arc::clone(&self.folder));
+            Some((port.to_owned(), landed))
+        });
+        Arc::new(Tally::new(ports.collect(), self.options.clock))
     }
 
-    /// Registers a table under the id of its node, and its rejected rows as the port.
+    /// Registers a table under the id of its node, and the rows that do not go on as its ports.
     fn register(
         &mut self,
         id: &str,
         table: Table,
         tally: &Arc<Tally>,
     ) -> Result<(), DataFusionError> {
-        if let Some(rejects) = &tally.rejects {
+        for (port, landed) in tally.late_ports() {
             self.sql.add_ports(id)?;
-            let port = format!("{id}.rejected");
-            let landed = Arc::new(LandedRows::Rejects(Arc::clone(tally)));
-            let rows = Rows::Landed { node: port.clone(), landed };
+            let name = format!("{id}.{port}");
+            let rows = Arc::new(LandedRows::Late(Arc::clone(tally), port.to_owned()));
+            let rows = Rows::Landed { node: name.clone(), landed: rows };
             self.session
-                .register_table(reference(&port), Arc::new(Table::new(rejects.schema(), rows)))?;
+                .register_table(reference(&name), Arc::new(Table::new(landed.schema(), rows)))?;
         }
         if !self.landed.contains(id) {
             self.session.register_table(reference(id), Arc::new(table))?;
@@ -479,48 +509,6 @@ impl Planning<'_> {
         }
     }
 
-    async fn sinks(&mut self, file: &File, found: &mut Vec<Diagnostic>) -> Vec<PlannedSink> {
-        let mut sinks: Vec<PlannedSink> = Vec::new();
-        let mut groups: Vec<(Vec<String>, DataFrame, Vec<usize>)> = Vec::new();
-        for node in &file.sinks {
-            let Some(sink) = build_sink(node, self.scope, self.options, found) else {
-                self.unknown.insert(node.id.value.clone());
-                continue;
-            };
-            check_target(node, sink.target(), &sinks, self.state, found);
-            let from = &node.common.from;
-            let is_known = !from.iter().any(|from| self.unknown.contains(node_of(from)));
-            if !is_known || !self.has_inputs(from) || from.is_empty() {
-                self.unknown.insert(node.id.value.clone());
-                continue;
-            }
-            let rows = match self.union(&self.session, from).await {
-                Ok(rows) => rows,
-                Err(error) => {
-                    found.push(cannot_plan(&error, &node.id));
-                    continue;
-                }
-            };
-            self.check_columns(node, &rows, found);
-            let index = sinks.len();
-            let write = node.common.write.as_ref().map_or(Write::Replace, |write| write.value);
-            let id = node.id.value.clone();
-            sinks.push(PlannedSink { id, kind: node.kind.kind(), write, sink });
-            let from: Vec<String> = from.iter().map(|from| from.value.clone()).collect();
-            match groups.iter_mut().find(|(other, _, _)| *other == from) {
-                Some((_, _, indices)) => indices.push(index),
-                None => groups.push((from, rows, vec![index])),
-            }
-        }
-        for (from, rows, indices) in groups {
-            let stage = Stage { name: from.join(", "), rows, into: Into::Sinks(indices) };
-            // Rejected rows are complete only after everything else was read.
-            let is_late = from.iter().all(|from| is_rejects(from));
-            if is_late { &mut self.late_stages } else { &mut self.stages }.push(stage);
-        }
-        sinks
-    }
-
     /// Adds a stage for each node and port that a test or a preview looks at.
     async fn keep(
         &mut self,
@@ -539,7 +527,7 @@ impl Planning<'_> {
                     let kept = Kept::new(Arc::clone(rows.schema().inner()));
                     let name = id.value.clone();
                     let stage = Stage { name: name.clone(), rows, into: Into::Kept(kept.clone()) };
-                    let is_late = is_rejects(id);
+                    let is_late = is_late(id);
                     if is_late { &mut self.late_stages } else { &mut self.stages }.push(stage);
                     all.push((name, kept));
                 }
@@ -547,15 +535,6 @@ impl Planning<'_> {
             }
         }
         all
-    }
-
-    /// Looks up the columns that a sink's settings name.
-    fn check_columns(&self, node: &Node<SinkKind>, rows: &DataFrame, found: &mut Vec<Diagnostic>) {
-        let Common { key, newer_by, .. } = &node.common;
-        let named = key.iter().chain(newer_by).chain(node.kind.settings().columns());
-        for column in named {
-            found.extend(self.sql.column_of(rows, column).err());
-        }
     }
 }
 
@@ -575,6 +554,15 @@ fn given(
             None
         }
     }
+}
+
+/// Says when the input of a node has a column that its port `.rejected` needs for itself.
+fn clash(own: &SchemaRef, port: &SchemaRef, node: &Node<TransformKind>) -> Option<Diagnostic> {
+    let added = port.fields().iter().skip(own.fields().len());
+    let mut taken = added.filter(|field| own.column_with_name(field.name()).is_some());
+    let name = taken.next()?.name();
+    let message = format!("its input has a column `{name}`, which rejected rows need for theirs");
+    Some(Diagnostic::error(Code::Id, message, node.id.at))
 }
 
 /// Says when a source does not have the column that tells what changed.

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::check::{self, Options};
 use super::file::{self, File, Node};
-use super::graph::is_rejects;
+use super::graph::is_late;
 use super::project::open_sink;
 use super::{outlet, plan};
 use crate::context::KeptRow;
@@ -185,7 +185,7 @@ impl Finding<'_> {
             self.file.sources.iter().any(|source| source.id.value == id)
         };
         let port = format!("{}.rejected", self.node);
-        let is_alike = |from: &str| !is_rejects(from) || is_source(from) == self.is_source;
+        let is_alike = |from: &str| !is_late(from) || is_source(from) == self.is_source;
         let others = from.iter().map(|from| from.as_str()).filter(|from| *from != port);
         let mut alike = others.filter(|from| is_alike(from));
         alike.next()

@@ -23,10 +23,11 @@ use futures::{FutureExt as _, StreamExt as _};
 use super::check::Checked;
 use super::commit::{bug, publish_all};
 use super::explain::Explained;
-use super::graph::is_rejects;
+use super::graph::is_late;
 use super::land::Tally;
 use super::limits::check_limits;
 use super::operator::LandedRows;
+use super::outlook::LookupOutlook;
 use super::plan::{Into, PlannedNode, Stage};
 use super::replay::Replay;
 use super::report::{Report, grouped};
@@ -118,8 +119,16 @@ impl Run {
     pub async fn preview(self) -> Result<Option<(SchemaRef, Vec<RecordBatch>)>> {
         let plan = &self.checked.plan;
         let Some((node, kept)) = plan.kept.first() else { return Ok(None) };
-        self.in_temporary_folder(self.look(is_rejects(node)), std::future::pending()).await?;
+        self.in_temporary_folder(self.look(is_late(node)), std::future::pending()).await?;
         Ok(Some((Arc::clone(&kept.schema), kept.take())))
+    }
+
+    /// Reads what feeds the look-ups, asks nobody, and returns what they would ask.
+    pub(super) async fn lookups(self) -> Result<Vec<LookupOutlook>> {
+        if self.has_lookups() {
+            self.in_temporary_folder(self.look(true), std::future::pending()).await?;
+        }
+        self.to_ask().await
     }
 
     /// Runs all stages but those of sinks; nodes to their end when rejected rows are wanted.
@@ -157,6 +166,7 @@ impl Run {
         let folder = std::env::temp_dir().join(format!("pipeline-{}", self.run_id()));
         std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
         let _ = self.checked.plan.folder.set(folder.clone());
+        self.look_back()?;
         let done = self.guarded(work, stop).await;
         // A temporary folder: what cannot be removed now is removed by the system.
         let _ = std::fs::remove_dir_all(&folder);
@@ -210,6 +220,7 @@ impl Run {
     ) -> Result<Vec<StagedSink>> {
         let folders = self.announce(state)?;
         let _ = self.checked.plan.folder.set(self.own_folder());
+        self.get_means()?;
         self.set_positions(&State::positions(state.path(), &self.checked.name)?);
         let mut staged = self.guarded(self.execute(Some(&folders)), stop).await?;
         self.check_shrunk(state)?;
@@ -397,6 +408,11 @@ impl Run {
         let started = self.checked.started_at;
         let mut notes = self.replay_notes();
         notes.extend(staged.iter().filter_map(StagedSink::note));
+        let of = |node: &PlannedNode| {
+            let note = node.tally.asked()?.note?;
+            Some(format!("{}: {note}", node.id))
+        };
+        notes.extend(self.checked.plan.nodes.iter().filter_map(of));
         Report {
             pipeline: self.checked.name.clone(),
             run_id: self.run_id().to_owned(),
@@ -450,6 +466,8 @@ fn node_run(node: &PlannedNode) -> NodeRun {
         reasons: node.tally.reasons(),
         warnings: node.tally.warnings(),
         ports: node.tally.ports(),
+        calls: node.enrichment.as_ref().map(|_| node.tally.calls()),
+        asked: node.tally.asked(),
         merged: None,
         seconds: node.tally.seconds(),
         detail: node.source.as_ref().map(|source| source.describe()).unwrap_or_default(),

@@ -8,11 +8,13 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
+use crate::lookups::LookupKind;
 use crate::publish::Missing;
 use crate::sinks::{SinkKind, Write};
 use crate::sources::{Contract, SourceKind};
 use crate::spec::{
-    Alert, ChangedSince, Family, LocatedMap, Resources, Schedule, TestCase, Text, VarDecl,
+    Alert, AnswerRows, ChangedSince, Family, LocatedMap, OnError, OnMissing, Period, Resources,
+    Retry, Schedule, TestCase, Text, VarDecl,
 };
 use crate::transforms::TransformKind;
 
@@ -57,6 +59,29 @@ struct TransformKeys {
     with: LocatedMap<String>,
     /// The output of a fragment, if it has several.
     output: String,
+    /// The columns that make the key by which a look-up asks.
+    by: Names,
+    /// The rate limit of `resources` that a look-up shares with all others that name it.
+    rate_limit: String,
+    /// What a call of a look-up costs of budgets of `resources`: an amount by the budget's name.
+    budget: LocatedMap<u64>,
+    /// The most calls of a look-up on their way at once; 4 if it is not given.
+    in_flight: u32,
+    /// How long an answer is as good as asking; 30d if it is not given.
+    keep_for: Period,
+    /// What becomes of an answer with several rows; `each` if it is not given.
+    rows: AnswerRows,
+    /// What happens to rows whose key the API does not know; `drop` if it is not given.
+    on_missing: OnMissing,
+    /// What happens to rows whose key got no answer; `reject` if it is not given.
+    on_error: OnError,
+    /// How often and when a call is made again.
+    retry: Retry,
+    /// The time after which a look-up asks about no more keys in a run. The next run asks for the
+    /// rest.
+    stop_after: Period,
+    /// The order in which keys are asked, as in ORDER BY: the most valuable first.
+    first: Names,
 }
 
 /// The keys beside the kind of a sink.
@@ -73,6 +98,8 @@ struct SinkKeys {
     newer_by: String,
     /// What happens to rows that arrive no more.
     missing: Missing,
+    /// Columns of the key: rows are only missing where a row with the same values in them arrives.
+    within: Names,
 }
 
 /// The keys of a pipeline.
@@ -281,6 +308,9 @@ fn for_editors(schema: &mut Value) {
     }
     match schema {
         Value::Object(map) => {
+            // What is said of a branch with one key is said of the key.
+            let branches = map.get_mut("oneOf").and_then(Value::as_array_mut);
+            branches.into_iter().flatten().for_each(say_of_key);
             // Reading a key that is not there has left a null.
             map.retain(|_, value| !value.is_null());
             if map.get("default").is_some_and(Value::is_boolean) {
@@ -293,6 +323,19 @@ fn for_editors(schema: &mut Value) {
         }
         Value::Array(all) => all.iter_mut().for_each(for_editors),
         _ => {}
+    }
+}
+
+/// Gives the one key of a branch the description of the branch, if it has none of its own.
+fn say_of_key(branch: &mut Value) {
+    let Some(said) = branch.get("description").filter(|said| said.is_string()).cloned() else {
+        return;
+    };
+    let properties = branch.get_mut("properties").and_then(Value::as_object_mut);
+    let keys = properties.filter(|keys| keys.len() == 1);
+    for key in keys.into_iter().flat_map(|keys| keys.values_mut()).filter_map(Value::as_object_mut)
+    {
+        key.entry("description").or_insert_with(|| said.clone());
     }
 }
 
@@ -328,6 +371,7 @@ pub struct Field {
 pub fn components() -> Vec<Component> {
     let mut all = of::<SourceKind>();
     all.extend(of::<TransformKind>());
+    all.extend(of::<LookupKind>());
     all.extend(of::<SinkKind>());
     let beside = [keys::<SourceKeys>(), keys::<TransformKeys>(), keys::<SinkKeys>()];
     for key in keys::<PipelineKeys>().into_iter().chain(beside.into_iter().flatten()) {

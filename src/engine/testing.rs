@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::DataFrame;
 
+use super::answers::Answers;
 use super::check::{Options, check};
 use super::file;
 use super::plan;
@@ -28,6 +29,8 @@ pub struct StandIn {
     pub(super) case: TestCase,
     /// The folder that stands for the root of the file system.
     pub(super) root: PathBuf,
+    /// What stands in for the APIs.
+    pub(super) answers: Arc<Answers>,
 }
 
 /// What became of a test.
@@ -164,6 +167,7 @@ impl Test<'_> {
         let n_rounds = case.repeat.as_ref().map_or(1, |n| n.value.max(1));
         for round in 1..=n_rounds {
             let mut options = options.clone();
+            let stand_in = options.stand_in.clone();
             options.run_id = uuid::Uuid::now_v7().simple().to_string();
             let (checked, found) = check(self.text, self.path, options).await;
             let Some(checked) = checked else {
@@ -191,7 +195,7 @@ impl Test<'_> {
                     return Err(Error::run(message));
                 }
             }
-            for (id, expected) in &case.expect.0 {
+            for (id, expected) in &case.expect.rows.0 {
                 let (schema, batches) = match kept.iter().find(|(kept, _)| *kept == id.value) {
                     Some((_, kept)) => (Arc::clone(&kept.schema), kept.take()),
                     None => match sinks.iter().find(|(sink, _)| *sink == id.value) {
@@ -207,11 +211,31 @@ impl Test<'_> {
                     Err(faults) => tested.found.extend(faults),
                 }
             }
+            tested.differences.extend(self.other_calls(stand_in.as_deref(), round));
             if !tested.differences.is_empty() || !tested.found.is_empty() {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Compares how often look-ups were asked.
+    fn other_calls(&self, stand_in: Option<&StandIn>, round: u32) -> Option<Difference> {
+        let answers = &stand_in?.answers;
+        let (mut expected, mut got) = (Vec::new(), Vec::new());
+        for (node, n) in &self.case.expect.calls.0 {
+            let asked = answers.calls(node);
+            if asked != n.value {
+                expected.push(vec![Some(node.value.clone()), Some(n.value.to_string())]);
+                got.push(vec![Some(node.value.clone()), Some(asked.to_string())]);
+            }
+        }
+        let (first, _) = self.case.expect.calls.0.first()?;
+        let columns = vec!["look-up".to_owned(), "calls".to_owned()];
+        let id = Located::new("calls".to_owned(), first.at);
+        let came = got.clone();
+        let difference = Difference { id, columns, expected, got, came, round };
+        (!difference.got.is_empty()).then_some(difference)
     }
 
     /// Reads what the test is told by its texts and files.
@@ -228,7 +252,7 @@ impl Test<'_> {
             options.vars.insert(name.value.clone(), value.value.clone());
         }
         let folder = tidy(self.path.parent().unwrap_or(Path::new("")));
-        for rows in case.given.0.iter_mut().chain(&mut case.expect.0).map(|(_, rows)| rows) {
+        for rows in case.given.0.iter_mut().chain(&mut case.expect.rows.0).map(|(_, rows)| rows) {
             if let Err(fault) = load(rows, &folder, self.fixtures) {
                 found.push(fault);
             }
@@ -236,7 +260,9 @@ impl Test<'_> {
         }
         options.is_dry = false;
         options.limit = None;
-        options.stand_in = Some(Arc::new(StandIn { case: case.clone(), root: root.to_owned() }));
+        let answers = Arc::new(Answers::new(case.answers.clone()));
+        let root = root.to_owned();
+        options.stand_in = Some(Arc::new(StandIn { case: case.clone(), root, answers }));
         if found.is_empty() { Ok((options, case)) } else { Err(found) }
     }
 }
@@ -247,7 +273,11 @@ fn not_a_moment(at: &Located<String>) -> Diagnostic {
 }
 
 /// Looks up the names that a test uses.
-pub(super) fn check_case(case: &TestCase, sources: &[&str], all: &[String]) -> Vec<Diagnostic> {
+pub(super) fn check_case(
+    case: &TestCase,
+    (sources, lookups): (&[&str], &[&str]),
+    all: &[String],
+) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> = Vec::new();
     let mut unknown = |id: &Located<String>, what: &str, known: &[&str]| {
         let message = format!("no {what} `{}`", id.value);
@@ -259,15 +289,21 @@ pub(super) fn check_case(case: &TestCase, sources: &[&str], all: &[String]) -> V
             unknown(id, "source", sources);
         }
     }
+    let asked = case.answers.0.iter().map(|(id, _)| id);
+    for id in asked.chain(case.expect.calls.0.iter().map(|(id, _)| id)) {
+        if !lookups.contains(&id.as_str()) {
+            unknown(id, "look-up", lookups);
+        }
+    }
     let known: Vec<&str> = all.iter().map(String::as_str).collect();
-    for (id, _) in &case.expect.0 {
+    for (id, _) in &case.expect.rows.0 {
         if !known.contains(&id.as_str()) {
             unknown(id, "node, port or sink", &known);
         }
     }
     let at = case.at.iter().filter(|at| at.value.parse::<jiff::Timestamp>().is_err());
     found.extend(at.map(not_a_moment));
-    let rows = case.given.0.iter().chain(&case.expect.0);
+    let rows = case.given.0.iter().chain(&case.expect.rows.0);
     found.extend(rows.flat_map(|(_, rows)| rows.check()));
     found
 }

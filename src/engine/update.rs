@@ -147,7 +147,7 @@ impl Update<'_> {
         for difference in &test.differences {
             self.edit(case, difference, &mut edits)?;
             let id = difference.id.value.clone();
-            let file = case.expect.get(&id).and_then(|rows| rows.file.as_ref());
+            let file = case.expect.rows.get(&id).and_then(|rows| rows.file.as_ref());
             let file = file.map(|file| file.value.clone());
             rewritten.push(Rewritten { test: test.name.value.clone(), id, file });
         }
@@ -171,7 +171,7 @@ impl Update<'_> {
         edits: &mut Edits,
     ) -> Result<(), String> {
         let id = &difference.id.value;
-        let expected = case.expect.get(id).ok_or("the test expects no such rows")?;
+        let expected = case.expect.rows.get(id).ok_or("the test expects no such rows")?;
         let rows = difference.came.clone();
         let Some(file) = &expected.file else {
             if expected.rows.at.line == 0 {

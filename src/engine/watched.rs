@@ -19,7 +19,7 @@ pub fn watched(text: &str, path: &Path, options: &Options) -> BTreeSet<PathBuf> 
     let (Some(file), _) = file::parse(text) else { return files };
     let scope = scope(&file, options, &path, &mut Vec::new());
     for case in &file.tests {
-        let rows = case.given.0.iter().chain(&case.expect.0);
+        let rows = case.given.0.iter().chain(&case.expect.rows.0);
         let named = rows.filter_map(|(_, rows)| rows.file.as_ref());
         files.extend(named.map(|name| tidy(&folder.join(&name.value))));
     }

@@ -62,6 +62,10 @@ pub struct TableMerge {
     pub key: Vec<String>,
     /// The column whose greater value is the newer row.
     pub newer_by: Option<String>,
+    /// The columns of the key that tell groups apart: only in groups of which a row arrives are rows
+    /// missing. In all of them if there are none.
+    #[serde(default)]
+    pub within: Vec<String>,
     /// What happens to rows that arrive no more.
     pub missing: Missing,
     /// The column that says when a row was last added, changed, gone or back.

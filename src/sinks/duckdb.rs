@@ -66,6 +66,7 @@ impl BuildSink for Duckdb {
             write,
             key: disposition.key.iter().map(|column| column.value.clone()).collect(),
             newer_by: disposition.newer_by.as_ref().map(|column| column.value.clone()),
+            within: disposition.within_names(),
             missing: disposition.missing.as_ref().map_or(Missing::Keep, |m| m.value),
             changed_at: disposition.changed_at(self.changed_at.as_ref(), context),
         }))
@@ -78,6 +79,7 @@ struct DuckdbSink {
     write: TableWrite,
     key: Vec<String>,
     newer_by: Option<String>,
+    within: Vec<String>,
     missing: Missing,
     changed_at: Option<String>,
 }
@@ -132,6 +134,7 @@ impl DuckdbSink {
             write: self.write,
             key: self.key.clone(),
             newer_by: self.newer_by.clone(),
+            within: self.within.clone(),
             missing: self.missing,
             changed_at: self.changed_at.clone(),
             owner: format!("{}/{}", context.pipeline, context.node),

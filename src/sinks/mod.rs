@@ -55,6 +55,8 @@ pub struct Disposition {
     pub key: Vec<Located<String>>,
     /// `newer_by`: the column whose greater value is the newer row.
     pub newer_by: Option<Located<String>>,
+    /// `within`: the columns of the key in whose groups rows may be missing.
+    pub within: Vec<Located<String>>,
     /// `missing`: what happens to rows that arrive no more.
     pub missing: Option<Located<Missing>>,
 }
@@ -210,10 +212,16 @@ impl Disposition {
         let key = self.key.first().map(|key| ("key", key.at));
         let newer_by = self.newer_by.as_ref().map(|column| ("newer_by", column.at));
         let missing = self.missing.as_ref().map(|missing| ("missing", missing.at));
-        for (word, at) in [key, newer_by, missing].into_iter().flatten() {
+        let within = self.within.first().map(|column| ("within", column.at));
+        for (word, at) in [key, newer_by, missing, within].into_iter().flatten() {
             let message = format!("`{word}` only goes with `write: upsert` or `history`");
             context.found.push(Diagnostic::error(Code::Write, message, at));
         }
+    }
+
+    /// Returns the names of `within`.
+    fn within_names(&self) -> Vec<String> {
+        self.within.iter().map(|column| column.value.clone()).collect()
     }
 
     /// Returns the column that notes changes; notes a sink that does not tell what changed.
@@ -248,6 +256,15 @@ impl Disposition {
                 context.found.push(fault.help("name the columns that tell rows apart"));
             }
             _ => {}
+        }
+        for column in self.within.iter().filter(|column| !self.key.contains(column)) {
+            let message = format!("`{}` is no column of the `key`", column.value);
+            context.found.push(Diagnostic::error(Code::Write, message, column.at));
+        }
+        let is_idle = self.missing.is_none() || write != TableWrite::Upsert;
+        if let Some(column) = self.within.first().filter(|_| is_idle) {
+            let message = "`within` goes with `write: upsert` and `missing`";
+            context.found.push(Diagnostic::error(Code::Write, message, column.at));
         }
         let cannot = match (write, self.missing.as_ref().map(|missing| missing.value)) {
             (TableWrite::MarkGone, Some(_)) => Some("missing"),
@@ -294,7 +311,7 @@ fn refuse_keys_of_rows(names: &[String], n_null: u64, n_twice: u64, first: &str)
     }
     if n_twice > 0 {
         return Err(Error::run(format!(
-            "{n_twice} keys ({names}) arrive more than once, such as `{first}`; put a `deduplicate` before the sink"
+            "{n_twice} keys ({names}) arrive more than once with other values, such as `{first}`; put a `deduplicate` before the sink"
         )));
     }
     Ok(())

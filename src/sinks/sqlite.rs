@@ -79,6 +79,7 @@ impl BuildSink for Sqlite {
             write,
             key: disposition.key.iter().map(|column| column.value.clone()).collect(),
             newer_by: disposition.newer_by.as_ref().map(|column| column.value.clone()),
+            within: disposition.within_names(),
             missing: disposition.missing.as_ref().map_or(Missing::Keep, |m| m.value),
             changed_at: disposition.changed_at(self.changed_at.as_ref(), context),
         }))
@@ -91,6 +92,7 @@ struct SqliteSink {
     write: TableWrite,
     key: Vec<String>,
     newer_by: Option<String>,
+    within: Vec<String>,
     missing: Missing,
     changed_at: Option<String>,
 }
@@ -140,6 +142,7 @@ impl SqliteSink {
             write: self.write,
             key: self.key.clone(),
             newer_by: self.newer_by.clone(),
+            within: self.within.clone(),
             missing: self.missing,
             changed_at: self.changed_at.clone(),
             owner: format!("{}/{}", context.pipeline, context.node),
@@ -210,7 +213,17 @@ impl Staging {
             let key: Vec<String> = merge.key.iter().map(|name| quote(name)).collect();
             let sql = format!("CREATE INDEX staged_key ON staged ({})", key.join(", "));
             self.connection.execute(&sql, [])?;
-            self.check_keys(&merge.key, &key)?;
+            if !self.check_keys(&merge.key, &key, false)? {
+                // Rows that are alike in all columns are one row.
+                let all: Vec<String> = merge.columns.iter().map(|(name, _)| quote(name)).collect();
+                let sql = format!(
+                    "DELETE FROM staged WHERE rowid NOT IN
+                       (SELECT min(rowid) FROM staged GROUP BY {})",
+                    all.join(", ")
+                );
+                self.connection.execute(&sql, [])?;
+                self.check_keys(&merge.key, &key, true)?;
+            }
         }
         self.connection.execute_batch("COMMIT")?;
         self.connection.close().map_err(|(_, error)| error)?;
@@ -218,7 +231,9 @@ impl Staging {
         sync_file(&self.path)
     }
 
-    fn check_keys(&self, names: &[String], key: &[String]) -> Result<()> {
+    /// Says whether each key stands for one row. With `refuses`, one that does not is an error; one
+    /// that is null always is.
+    fn check_keys(&self, names: &[String], key: &[String], refuses: bool) -> Result<bool> {
         let is_null: Vec<String> = key.iter().map(|name| format!("{name} IS NULL")).collect();
         let sql = format!("SELECT count(*) FROM staged WHERE {}", is_null.join(" OR "));
         let n_null: u64 = self.connection.query_row(&sql, [], |row| row.get(0))?;
@@ -238,7 +253,9 @@ impl Staging {
                 other => format!("{other:?}"),
             };
         }
-        super::refuse_keys_of_rows(names, n_null, n_twice, &first)
+        let refused = if refuses { n_twice } else { 0 };
+        super::refuse_keys_of_rows(names, n_null, refused, &first)?;
+        Ok(n_twice == 0)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Pure: nothing here reads a file, a clock or the environment.
 
 mod alert;
+mod asking;
 mod diagnostic;
 mod family;
 mod located;
@@ -18,6 +19,7 @@ mod units;
 mod vars;
 
 pub use alert::Alert;
+pub use asking::{AnswerRows, Asking, OnError, OnMissing, Retry};
 pub use diagnostic::{Code, Diagnostic, Format, Origin, Severity, explanation, render};
 pub use family::Family;
 pub(crate) use family::kinds;
@@ -27,7 +29,7 @@ pub use rewrite::{RowsEdit, rewrite_csv, rewrite_rows};
 pub use schedule::{Holidays, Missed, Overlap, Schedule};
 pub use since::ChangedSince;
 pub use suggest::{did_you_mean, list};
-pub use testcase::{Row, TestCase, TestRows};
+pub use testcase::{Expected, Row, TestAnswer, TestCase, TestFailure, TestRows};
 pub use text::{Scope, Secret, Text, tidy};
 pub use units::{Period, Share};
 pub use vars::{Value, VarDecl, VarType};

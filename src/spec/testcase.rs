@@ -1,9 +1,13 @@
 //! A test of a pipeline, as it stands in its file.
 
-use schemars::JsonSchema;
-use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
 
-use super::{Code, Diagnostic, Located, LocatedMap, Mark, Text};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use super::{Code, Diagnostic, Located, LocatedMap, Mark, Period, Text};
 
 /// A test: rows that stand in for sources, and rows that are expected of nodes, ports and sinks.
 ///
@@ -37,9 +41,104 @@ pub struct TestCase {
     /// Words of the error with which the run must fail.
     #[serde(default)]
     pub fails: Option<Located<String>>,
-    /// Rows of nodes, ports and sinks, in any order.
+    /// What stands in for the APIs that look-ups ask, by look-up.
     #[serde(default)]
-    pub expect: LocatedMap<TestRows>,
+    pub answers: LocatedMap<Vec<TestAnswer>>,
+    /// Rows of nodes, ports and sinks, in any order; `calls` are those of look-ups.
+    #[serde(default)]
+    pub expect: Expected,
+}
+
+/// What a test expects.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// Rows of nodes, ports and sinks.
+    pub rows: LocatedMap<TestRows>,
+    /// Calls that look-ups have made, in all runs so far.
+    pub calls: LocatedMap<Located<u64>>,
+}
+
+impl<'de> Deserialize<'de> for Expected {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ExpectedVisitor;
+
+        impl<'de> Visitor<'de> for ExpectedVisitor {
+            type Value = Expected;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map from nodes, ports and sinks to rows")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Expected, A::Error> {
+                let mut expected = Expected::default();
+                while let Some(key) = map.next_key::<Located<String>>()? {
+                    match key.as_str() {
+                        "calls" => expected.calls = map.next_value()?,
+                        _ => expected.rows.0.push((key, map.next_value()?)),
+                    }
+                }
+                Ok(expected)
+            }
+        }
+
+        deserializer.deserialize_map(ExpectedVisitor)
+    }
+}
+
+impl JsonSchema for Expected {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Expected".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let rows = generator.subschema_for::<TestRows>();
+        json_schema!({
+            "type": "object",
+            "properties": { "calls": {
+                "type": "object",
+                "description": "Calls that look-ups have made, in all runs so far.",
+                "additionalProperties": { "type": "integer", "minimum": 0 },
+            } },
+            "additionalProperties": rows,
+        })
+    }
+}
+
+/// What an API answers about a key in a test.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestAnswer {
+    /// The values of `by`.
+    #[schemars(with = "Vec<serde_json::Value>")]
+    pub key: Located<Vec<String>>,
+    /// The rows of the answer: values of the look-up's columns; others are null.
+    #[serde(default)]
+    #[schemars(with = "Vec<LocatedMap<serde_json::Value>>")]
+    pub rows: Vec<LocatedMap<Option<String>>>,
+    /// There is nothing about the key, and why in a word: `unknown`, `none`.
+    #[serde(default)]
+    pub missing: Option<Located<String>>,
+    /// Responses that come before the answer, each a call.
+    #[serde(default)]
+    pub fail_first: Vec<TestFailure>,
+    /// The response that comes to every call.
+    #[serde(default)]
+    pub fails: Option<TestFailure>,
+}
+
+/// A response that is no answer.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestFailure {
+    /// Its status: 429, 503.
+    pub status: u16,
+    /// How long the server says to wait.
+    #[serde(default)]
+    pub retry_after: Option<Period>,
 }
 
 /// A row as texts; `None` is null.

@@ -21,6 +21,11 @@ impl Share {
         }
     }
 
+    /// Returns the part of one.
+    pub fn of_one(self) -> f64 {
+        self.0
+    }
+
     /// Says whether `part` of `whole` is more than this share. Of nothing, nothing is too much.
     pub fn is_exceeded(self, part: u64, whole: u64) -> bool {
         whole > 0 && part as f64 > self.0 * whole as f64
@@ -63,6 +68,16 @@ impl Period {
         period
             .map(|ms| Self(Duration::from_millis(ms)))
             .ok_or_else(|| format!("`{text}` is longer than a hundred years"))
+    }
+
+    /// Makes a period of a length.
+    pub const fn of(length: Duration) -> Self {
+        Self(length)
+    }
+
+    /// Makes a period of seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
     }
 
     /// Returns it.

@@ -29,7 +29,8 @@ pub struct VarDecl {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum VarType {
-    /// Any text.
+    /// Any text; `text` is the same.
+    #[serde(alias = "text")]
     String,
     /// A whole number.
     Int,

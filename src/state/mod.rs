@@ -2,6 +2,7 @@
 //!
 //! Only `engine::run` and `engine::commit` write it. The protocol is told in `docs/architecture.md`.
 
+mod ledger;
 mod lock;
 mod past;
 mod positions;
@@ -14,26 +15,42 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::{Error, Result};
 use crate::publish::{BUSY, durable};
 
+pub use ledger::{Answer, Ledger};
 pub use lock::Lock;
 pub use past::{Past, PastNode, PastRun};
 pub use positions::Position;
 pub(crate) use positions::set_position;
 pub(crate) use runs::record;
-pub use runs::{NodeRun, Pending, RunRow, Status};
+pub use runs::{AskedKeys, NodeRun, Pending, RunRow, Status};
 
 const SCHEMA: &str = include_str!("schema.sql");
 const POSITIONS: &str = include_str!("positions.sql");
-const VERSION: i64 = 5;
+const ASKING: &str = include_str!("asking.sql");
+const VERSION: i64 = 6;
 /// What brings a state file of each older version to the next.
 const UPGRADES: &[(i64, &str)] = &[
     (1, "ALTER TABLE engine_node_runs ADD COLUMN ports TEXT NOT NULL DEFAULT '{}'"),
     (2, POSITIONS),
     (3, "ALTER TABLE engine_node_runs ADD COLUMN definition TEXT"),
     (4, "ALTER TABLE engine_runs ADD COLUMN replay TEXT"),
+    (5, "ALTER TABLE engine_node_runs ADD COLUMN calls INTEGER"),
+    (5, "ALTER TABLE engine_node_runs ADD COLUMN pending INTEGER"),
+    (5, ASKING),
 ];
 
 /// Names of the engine's tables in the state file, without the prefix `engine_`.
-pub const TABLES: &[&str] = &["runs", "node_runs", "files", "outputs", "positions"];
+pub const TABLES: &[&str] = &[
+    "runs",
+    "node_runs",
+    "files",
+    "outputs",
+    "positions",
+    "limits",
+    "calls",
+    "pauses",
+    "budgets",
+    "answers",
+];
 
 /// An open state file.
 #[derive(Debug)]
@@ -103,7 +120,7 @@ fn migrate(connection: &mut Connection) -> Result<()> {
                 tx.execute_batch(upgrade)?;
             }
         }
-        (_, false) => tx.execute_batch(&[SCHEMA, POSITIONS].concat())?,
+        (_, false) => tx.execute_batch(&[SCHEMA, POSITIONS, ASKING].concat())?,
     }
     tx.pragma_update(None, "user_version", VERSION)?;
     Ok(tx.commit()?)
@@ -136,6 +153,18 @@ mod tests {
         Ok(())
     }
 
+    /// Takes away what version 6 brought.
+    fn drop_asking(state: &mut State) -> Result<()> {
+        for table in ["limits", "calls", "pauses", "budgets", "answers"] {
+            state.connection().execute_batch(&format!("DROP TABLE engine_{table}"))?;
+        }
+        for column in ["calls", "pending"] {
+            let sql = format!("ALTER TABLE engine_node_runs DROP COLUMN {column}");
+            state.connection().execute_batch(&sql)?;
+        }
+        Ok(())
+    }
+
     #[test]
     fn upgrades_a_state_of_the_first_version() -> Result<()> {
         let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("tmp"), e))?;
@@ -145,6 +174,7 @@ mod tests {
                      ALTER TABLE engine_node_runs DROP COLUMN definition;
                      ALTER TABLE engine_runs DROP COLUMN replay;
                      DROP TABLE engine_positions; PRAGMA user_version = 1";
+        drop_asking(&mut state)?;
         state.connection().execute_batch(first)?;
         drop(state);
         let mut state = State::open(&path)?;
@@ -152,6 +182,7 @@ mod tests {
         state.connection().prepare("SELECT position FROM engine_positions")?;
         state.connection().prepare("SELECT definition FROM engine_node_runs")?;
         state.connection().prepare("SELECT replay FROM engine_runs")?;
+        state.connection().prepare("SELECT missing FROM engine_answers")?;
         Ok(())
     }
 
@@ -167,6 +198,7 @@ mod tests {
                      INSERT INTO engine_node_runs (run_id, node, family, kind, rows_out, rejected,
                                                    seconds, started_at, reasons)
                        VALUES ('01', 'a', 'source', 'csv', 7, 0, 0, '2026-11-01T00:00:00Z', '{}')";
+        drop_asking(&mut state)?;
         state.connection().execute_batch(third)?;
         drop(state);
         let nodes = |past: Option<Past>| {

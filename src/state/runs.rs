@@ -56,6 +56,23 @@ pub struct RunRow {
     pub replay: Option<String>,
 }
 
+/// Keys of a look-up in a run.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct AskedKeys {
+    /// Distinct keys.
+    pub keys: usize,
+    /// Those that were answered before.
+    pub known: usize,
+    /// Those that were answered in this run.
+    pub answered: usize,
+    /// Those that got no answer.
+    pub failed: usize,
+    /// Those that were not asked.
+    pub pending: usize,
+    /// Why they were not, and when they may all be answered.
+    pub note: Option<String>,
+}
+
 /// What a node did in a run.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct NodeRun {
@@ -75,6 +92,10 @@ pub struct NodeRun {
     pub warnings: Vec<(String, u64)>,
     /// Rows by the port to which they went.
     pub ports: Vec<(String, u64)>,
+    /// Calls that a look-up made.
+    pub calls: Option<u64>,
+    /// What came of the keys of a look-up.
+    pub asked: Option<AskedKeys>,
     /// What a table made of the rows.
     pub merged: Option<Merged>,
     /// Seconds from its first to its last row.
@@ -273,8 +294,8 @@ fn write_node(tx: &Transaction<'_>, run: &RunRow, node: &NodeRun) -> Result<()> 
     tx.execute(
         "INSERT INTO engine_node_runs
            (run_id, node, family, kind, rows_out, rejected, seconds, started_at, reasons,
-            ports, definition)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            ports, definition, calls, pending)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
             run.run_id,
             node.node,
@@ -286,7 +307,9 @@ fn write_node(tx: &Transaction<'_>, run: &RunRow, node: &NodeRun) -> Result<()> 
             run.started_at.to_string(),
             reasons,
             json(&node.ports),
-            node.definition
+            node.definition,
+            node.calls,
+            node.asked.as_ref().map(|asked| asked.pending as u64)
         ],
     )?;
     match &node.merged {

@@ -1,5 +1,5 @@
 -- The state of the engine: what ran, what it published, and what is still to be published.
--- `user_version` 5, with positions.sql. Moments are RFC 3339 in UTC.
+-- `user_version` 6, with positions.sql and asking.sql. Moments are RFC 3339 in UTC.
 
 CREATE TABLE engine_runs (
     run_id      TEXT PRIMARY KEY,
@@ -39,6 +39,9 @@ CREATE TABLE engine_node_runs (
     ports       TEXT NOT NULL DEFAULT '{}',
     -- hash of what defined the node; null for runs of versions that did not write it
     definition  TEXT,
+    -- calls that a look-up made, and keys that it did not ask about
+    calls       INTEGER,
+    pending     INTEGER,
     PRIMARY KEY (run_id, node)
 );
 

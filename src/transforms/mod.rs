@@ -4,6 +4,7 @@
 //! To add one: a file here, a line in [`TransformKind`], a line in the changelog.
 
 mod deduplicate;
+mod enrich;
 mod filter;
 mod fragment;
 mod route;
@@ -19,10 +20,12 @@ use datafusion::arrow::compute::SortOptions;
 use datafusion::dataframe::DataFrame;
 
 use crate::context::Sql;
+use crate::lookups::LookupKind;
 use crate::spec::{Diagnostic, Located, Share, kinds};
 use schemars::JsonSchema;
 
 pub use deduplicate::Deduplicate;
+pub use enrich::{ANSWERS, Enrich, Enrichment};
 pub use filter::Filter;
 pub use fragment::Use;
 pub(crate) use route::PORT;
@@ -46,10 +49,12 @@ kinds! {
         "validate" => Validate,
         /// Divides rows into ports.
         "route" => Route,
+        /// Asks an API about keys, and adds its answers.
+        "enrich" => Enrich,
         /// Uses the transforms of another file.
         "use" => Use,
     }
-    reserved: ["score", "enrich", "verify_contacts", "screen"]
+    reserved: ["score", "verify_contacts", "screen"]
 }
 
 /// Settings that rewrite the plan. Planning does no I/O.
@@ -64,6 +69,11 @@ pub trait Transform: fmt::Debug + Send + Sync {
     /// Returns the ports by which alone its rows are read; none for most transforms.
     fn ports(&self) -> Vec<&Located<String>> {
         Vec::new()
+    }
+
+    /// Returns the look-up by which it adds columns; none for most transforms.
+    fn enriches(&self) -> Option<&LookupKind> {
+        None
     }
 
     /// Plans it over the table `from`.
@@ -100,6 +110,8 @@ pub enum Operator {
     /// Counts them by port. The last column, `__port`, names the port of each row; a row without
     /// one goes nowhere.
     Route,
+    /// Asks an API about their keys. The last columns are the order in which it is asked.
+    Enrich(Arc<Enrichment>),
 }
 
 impl Operator {
@@ -109,6 +121,7 @@ impl Operator {
             Self::Divide(rules) => rules.len(),
             Self::First { order, .. } => order.len(),
             Self::Route => 0,
+            Self::Enrich(enrichment) => enrichment.order.len(),
         }
     }
 
@@ -116,7 +129,7 @@ impl Operator {
     pub fn rules(&self) -> &[Rule] {
         match self {
             Self::Divide(rules) => rules,
-            Self::First { .. } | Self::Route => &[],
+            Self::First { .. } | Self::Route | Self::Enrich(_) => &[],
         }
     }
 }

@@ -36,6 +36,7 @@ impl Planning<'_> {
             late_stages: self.late_stages,
             kept,
             folder: self.folder,
+            means: self.means,
             part: part.clone(),
         };
         if let Some(part) = &part {

@@ -14,8 +14,10 @@ pub(super) fn merge(merge: &TableMerge) -> Result<Merged> {
     let mut connection = open(&merge.database)?;
     let tx = connection.transaction()?;
     let staged = literal(&merge.staged);
+    // Rows that are alike in all columns are one row where rows have a key.
+    let distinct = if merge.key.is_empty() { "" } else { "DISTINCT" };
     tx.execute_batch(&format!(
-        "CREATE OR REPLACE TEMP TABLE staged AS SELECT * FROM read_parquet({staged})"
+        "CREATE OR REPLACE TEMP TABLE staged AS SELECT {distinct} * FROM read_parquet({staged})"
     ))?;
     let merged = merge.merge_once(&tx, "staged")?;
     failpoint::pass("publish.table_merged")?;
@@ -32,7 +34,7 @@ pub(super) fn check_keys(staged: &Path, key: &[String]) -> Result<(u64, u64, Opt
     let n_null = connection.query_row(&n_null, [], |row| row.get(0))?;
     let twice = format!(
         "SELECT count(*), min(concat_ws(', ', {list})) FROM
-         (SELECT {list} FROM {from} GROUP BY {list} HAVING count(*) > 1)"
+         (SELECT {list} FROM (SELECT DISTINCT * FROM {from}) GROUP BY {list} HAVING count(*) > 1)"
     );
     let (n_twice, first) =
         connection.query_row(&twice, [], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -94,7 +94,8 @@ impl TableMerge {
     /// Says whether the rows are an older state of the whole than one that was merged before, and
     /// remembers the newest. Only for inputs that are whole: `missing` says that they are.
     pub(super) fn is_older_whole(&self, tx: &dyn Database, from: &str) -> Result<bool> {
-        let (Some(column), false) = (&self.newer_by, self.missing == Missing::Keep) else {
+        let is_part = self.missing == Missing::Keep || !self.within.is_empty();
+        let (Some(column), false) = (&self.newer_by, is_part) else {
             return Ok(false);
         };
         tx.execute(
@@ -158,11 +159,13 @@ impl TableMerge {
         }
         let open = format!("WHERE {VALID_TO} IS NULL");
         let (kind, which) = match self.write {
+            // A part of a key may stand for many rows.
+            TableWrite::MarkGone if !have.is_empty() => ("", ""),
             TableWrite::Upsert | TableWrite::MarkGone => ("key", ""),
             TableWrite::History => ("open", open.as_str()),
             TableWrite::Append | TableWrite::Replace => return Ok(false),
         };
-        if tx.is_indexed() {
+        if tx.is_indexed() && !kind.is_empty() {
             let index = quote(&format!("{}_{kind}_{}", self.table, self.key.join("_")));
             let key = list(&self.key);
             tx.execute(&format!(
@@ -336,7 +339,13 @@ impl TableMerge {
             Some(column) => format!(", {} = {newest}", quote(column)),
             None => String::new(),
         };
-        let absent = format!("NOT EXISTS (SELECT 1 FROM {from} s WHERE {join}) {known}");
+        let same = self.within.iter().map(|name| format!("t.{0} = s.{0}", quote(name)));
+        let same: Vec<String> = same.collect();
+        let is_asked = match same.is_empty() {
+            true => String::new(),
+            false => format!("AND EXISTS (SELECT 1 FROM {from} s WHERE {})", same.join(" AND ")),
+        };
+        let absent = format!("NOT EXISTS (SELECT 1 FROM {from} s WHERE {join}) {known} {is_asked}");
         match self.missing {
             // That it is gone is known as of the newest row that arrived: an older input must not
             // bring it back.

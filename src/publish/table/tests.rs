@@ -29,6 +29,7 @@ impl Bench {
             write,
             key: vec!["id".into()],
             newer_by: Some("as_of".into()),
+            within: Vec::new(),
             missing,
             changed_at: None,
             owner: "p/leads".into(),

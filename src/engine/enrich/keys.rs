@@ -1,0 +1,109 @@
+//! The keys of rows, each once, in the order in which they are asked.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::compute::{SortOptions, cast};
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::row::{RowConverter, SortField};
+use datafusion::common::Result as PlanResult;
+
+use crate::lookups::{Key, Lookup};
+
+/// The key of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RowKey {
+    /// A key, as it stands in the ledger: a JSON array of texts.
+    Key(String),
+    /// None: a column of it is null.
+    Null,
+    /// Nothing that the API could know, and why.
+    Impossible(String),
+}
+
+/// Returns the key of each row of a batch.
+pub(super) fn keys_of(
+    batch: &RecordBatch,
+    by: &[usize],
+    lookup: &dyn Lookup,
+) -> PlanResult<Vec<RowKey>> {
+    let columns = by.iter().map(|&index| cast(batch.column(index), &DataType::Utf8View));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let columns: Vec<_> = columns.iter().map(|column| column.as_string_view()).collect();
+    let key = |row: usize| {
+        if columns.iter().any(|column| column.is_null(row)) {
+            return RowKey::Null;
+        }
+        let values: Vec<&str> = columns.iter().map(|column| column.value(row)).collect();
+        match lookup.key(&values) {
+            Ok(key) => RowKey::Key(serde_json::Value::from(key).to_string()),
+            Err(why) => RowKey::Impossible(why),
+        }
+    };
+    Ok((0..batch.num_rows()).map(key).collect())
+}
+
+/// Reads a key as it stands in the ledger.
+pub(super) fn read_key(text: &str) -> Key {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// Distinct keys, with the first rank of each.
+pub(super) struct Distinct {
+    ranker: Option<(RowConverter, usize)>,
+    /// Rank, and the place among all keys, by key.
+    keys: HashMap<String, (Vec<u8>, usize)>,
+}
+
+impl Distinct {
+    /// Begins without keys. The last columns of rows are their order, one for each direction.
+    pub(super) fn new(schema: &Schema, order: &[SortOptions]) -> PlanResult<Self> {
+        let n_columns = schema.fields().len() - order.len();
+        let field = |(index, options): (usize, &SortOptions)| {
+            let data_type = schema.field(n_columns + index).data_type().clone();
+            SortField::new_with_options(data_type, *options)
+        };
+        let ranker = match order {
+            [] => None,
+            order => {
+                let fields = order.iter().enumerate().map(field).collect();
+                Some((RowConverter::new(fields)?, n_columns))
+            }
+        };
+        Ok(Self { ranker, keys: HashMap::new() })
+    }
+
+    /// Adds the keys of a batch.
+    pub(super) fn add(&mut self, batch: &RecordBatch, keys: Vec<RowKey>) -> PlanResult<()> {
+        let ranks = match &self.ranker {
+            Some((converter, first)) => {
+                let order: Vec<_> = batch.columns()[*first..].iter().map(Arc::clone).collect();
+                Some(converter.convert_columns(&order)?)
+            }
+            None => None,
+        };
+        for (row, key) in keys.into_iter().enumerate() {
+            let RowKey::Key(key) = key else { continue };
+            let rank = ranks.as_ref().map(|ranks| ranks.row(row).as_ref().to_vec());
+            let rank = rank.unwrap_or_default();
+            let place = self.keys.len();
+            match self.keys.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert((rank, place));
+                }
+                Entry::Occupied(mut entry) if rank < entry.get().0 => entry.get_mut().0 = rank,
+                Entry::Occupied(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the keys in the order in which they are asked.
+    pub(super) fn in_order(self) -> Vec<String> {
+        let mut keys: Vec<(String, (Vec<u8>, usize))> = self.keys.into_iter().collect();
+        keys.sort_by(|a, b| a.1.cmp(&b.1));
+        keys.into_iter().map(|(key, _)| key).collect()
+    }
+}

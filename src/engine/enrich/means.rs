@@ -1,0 +1,79 @@
+//! What the look-ups of a run have at hand: the ledger, and somebody to ask.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use super::breaker::Breaker;
+use crate::clock::Clock;
+use crate::engine::answers::Answers;
+use crate::net::Transport;
+use crate::quota::Quota;
+use crate::state::Ledger;
+
+/// What the look-ups of a run have at hand.
+pub(in crate::engine) struct Means {
+    /// What was answered before; none where nothing was ever asked.
+    pub(super) ledger: Option<Ledger>,
+    pub(super) asked: Asked,
+    pub(super) clock: Clock,
+    /// When the run began.
+    pub(super) started_at: Timestamp,
+    breakers: Mutex<BTreeMap<String, Arc<Breaker>>>,
+    random: Mutex<u64>,
+}
+
+/// Whom look-ups ask.
+pub(in crate::engine) enum Asked {
+    /// The API.
+    Api {
+        /// How often.
+        quota: Quota,
+        /// By what way.
+        transport: Arc<dyn Transport>,
+    },
+    /// Nobody: keys that are not in the ledger are pending.
+    Nobody,
+    /// A test.
+    StandIn(Arc<Answers>),
+}
+
+impl Means {
+    pub(in crate::engine) fn new(
+        ledger: Option<Ledger>,
+        asked: Asked,
+        clock: Clock,
+        started_at: Timestamp,
+        run_id: &str,
+    ) -> Self {
+        // Another sequence in each run; the same in runs of one id.
+        let seed = run_id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let (breakers, random) = (Mutex::default(), Mutex::new(seed));
+        Self { ledger, asked, clock, started_at, breakers, random }
+    }
+
+    /// Returns what was answered before; `None` where nothing was ever asked.
+    pub(in crate::engine) fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
+    }
+
+    /// Returns the breaker of a server.
+    pub(super) fn breaker(&self, server: &str) -> Arc<Breaker> {
+        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let breaker = breakers.entry(server.to_owned());
+        Arc::clone(breaker.or_insert_with(|| Arc::new(Breaker::new(self.clock))))
+    }
+
+    /// Returns a number from 0 to 1, another each time (splitmix64).
+    pub(super) fn random(&self) -> f64 {
+        let mut state = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}

@@ -1,0 +1,137 @@
+//! Permits: who may call waits here until it may.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::Notify;
+
+use super::store::{self, Taken, Wanted};
+use super::{Limit, Said, budget};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::publish::BUSY;
+use crate::spec::Budget;
+use crate::state::State;
+
+/// The rate limits of a state file.
+#[derive(Clone, Debug)]
+pub struct Quota {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connection: Mutex<Connection>,
+    clock: Clock,
+    owner: String,
+    settled: Notify,
+}
+
+/// The right to make one call. It must be settled when the call has ended; one that never is counts
+/// as on its way for a while.
+#[derive(Debug)]
+pub struct Permit {
+    call: i64,
+    limit: Arc<Limit>,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug)]
+pub enum Ended {
+    /// The server has answered, and said this of its limit.
+    Answered(Said),
+    /// The server has not seen it.
+    NotSent,
+    /// The server may have seen it.
+    Unknown,
+}
+
+impl Quota {
+    /// Opens the rate limits of a state file for a pipeline, and forgets calls that an earlier run
+    /// of it left behind.
+    pub fn open(state: &Path, owner: &str, clock: Clock) -> Result<Self> {
+        State::open(state)?;
+        let connection = Connection::open(state)?;
+        connection.busy_timeout(BUSY)?;
+        // A power cut may lose the last moments: the server's headers make up for them.
+        connection.pragma_update(None, "synchronous", "normal")?;
+        store::forget(&connection, owner)?;
+        let (connection, owner) = (Mutex::new(connection), owner.to_owned());
+        let settled = Notify::new();
+        Ok(Self { inner: Arc::new(Inner { connection, clock, owner, settled }) })
+    }
+
+    /// Waits until a call to a server may go: the rate limit allows it, the server does not bar us,
+    /// and nobody is asking the same (`asked`: look-up and key) just now.
+    pub async fn permit(&self, limit: &Arc<Limit>, server: &str, asked: &str) -> Result<Permit> {
+        let (server, asked) = (server.to_owned(), asked.to_owned());
+        let wanted = Wanted { server, asked, owner: self.inner.owner.clone() };
+        loop {
+            let (limited, wanted) = (Arc::clone(limit), wanted.clone());
+            let taken = self.on_thread(move |connection, _, now| {
+                store::take(connection, &limited, &wanted, now)
+            });
+            match taken.await? {
+                Taken::Permit(call) => return Ok(Permit { call, limit: Arc::clone(limit) }),
+                Taken::Wait(until) => {
+                    let until = Timestamp::from_millisecond(until).unwrap_or(Timestamp::MAX);
+                    tokio::select! {
+                        () = self.inner.settled.notified() => {}
+                        () = self.inner.clock.sleep_until(until) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends a call.
+    pub async fn settle(&self, permit: Permit, ended: Ended) -> Result<()> {
+        let settled = self.on_thread(move |connection, _, now| {
+            store::settle(connection, &permit.limit, permit.call, &ended, now)
+        });
+        settled.await?;
+        self.inner.settled.notify_one();
+        Ok(())
+    }
+
+    /// Bars a server for everybody who shares the state file, until a moment.
+    pub async fn pause(&self, server: &str, until: Timestamp, reason: &str) -> Result<()> {
+        let (server, reason) = (server.to_owned(), reason.to_owned());
+        self.on_thread(move |connection, _, _| {
+            store::pause(connection, &server, until.as_millisecond(), &reason)
+        })
+        .await
+    }
+
+    /// Sets an amount of a budget aside; `Some` is the moment from which on there is something again
+    /// when too little is left.
+    pub async fn spend(
+        &self,
+        name: &str,
+        budget: &Budget,
+        amount: u64,
+    ) -> Result<Option<Timestamp>> {
+        let (name, budget) = (name.to_owned(), budget.clone());
+        self.on_thread(move |connection, inner, _| {
+            budget::spend(connection, (&name, &budget), amount, inner.clock.now())
+        })
+        .await
+    }
+
+    /// Works on the state file on a thread where waiting for another process holds up nobody.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection, &Inner, i64) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = Arc::clone(&self.inner);
+        let _busy = inner.clock.busy();
+        let work = tokio::task::spawn_blocking(move || {
+            let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = inner.clock.now().as_millisecond();
+            work(&mut connection, &inner, now)
+        });
+        work.await.map_err(|error| Error::internal("a rate limit was kept").because(error))?
+    }
+}

@@ -1,0 +1,129 @@
+//! Look-ups that are killed at random moments, against a made-up Companies House over HTTP.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use crate::support::Project;
+
+const PIPELINE: &str = "version: 1
+name: officers_of_a_list
+state: ./state.db
+vars: { api: { type: string } }
+resources: { rate_limits: { ch: { rates: [100000/1m], follow_headers: true } } }
+sources: { keys: { csv: { path: ./keys.csv } } }
+transforms:
+  officers:
+    from: keys
+    enrich:
+      companies_house_officers: { key: '${secret:CH_API_KEY}', base_url: '${api}', items_per_page: 500 }
+    by: [company_number]
+    rate_limit: ch
+    in_flight: 8
+sinks:
+  out: { from: officers, sqlite: { table: officers }, write: upsert, key: [company_number, officer_id] }
+";
+
+/// A made-up Companies House on a port of its own, until it is dropped.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(project: &Project) -> Self {
+        let arguments = [
+            "sandbox",
+            "serve",
+            "--snapshot",
+            "register.csv",
+            "--port",
+            "0",
+            "--limit",
+            "100000/1m",
+            "--latency",
+            "5ms",
+        ];
+        let mut command = project.command(&arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the server starts");
+        let out = child.stdout.take().expect("a pipe");
+        let mut address = String::new();
+        BufReader::new(out).read_line(&mut address).expect("its address");
+        Self { child, address: address.trim().to_owned() }
+    }
+
+    async fn calls(&self) -> serde_json::Value {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let address = format!("{}/sandbox/calls", self.address);
+        let answer = reqwest::get(address).await.expect("an answer");
+        answer.json().await.expect("JSON")
+    }
+}
+
+fn project(n_companies: u64) -> Project {
+    let project = Project::new();
+    let rows = n_companies.to_string();
+    let said = project.pipeline(&["sandbox", "snapshot", "--rows", &rows, "--out", "register.csv"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let register = std::fs::read_to_string(project.path("register.csv")).expect("a register");
+    let numbers = register.lines().skip(1).filter_map(|line| line.split("\",\"").nth(1));
+    let numbers: Vec<&str> = numbers.collect();
+    project.write("keys.csv", format!("company_number\n{}\n", numbers.join("\n")));
+    project.write("officers.yaml", PIPELINE);
+    project
+}
+
+fn run(project: &Project, server: &Server) -> std::process::Command {
+    let api = format!("api={}", server.address);
+    let mut command = project.command(&["run", "officers.yaml", "--var", &api]);
+    command.env("CH_API_KEY", "canary-key").stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+#[tokio::test]
+async fn kills_at_random_moments_ask_nothing_twice_but_what_was_on_its_way() {
+    let setting = |name: &str, otherwise: u64| {
+        std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
+    };
+    let (n_kills, n_companies) =
+        (setting("PIPELINE_CALL_KILLS", 5), setting("PIPELINE_CALL_COMPANIES", 600));
+    let disturbed = project(n_companies);
+    let server = Server::start(&disturbed);
+    let mut random = setting("PIPELINE_KILL_SEED", 7);
+    let mut n_killed = 0;
+    while n_killed < n_kills {
+        let mut child = run(&disturbed, &server).spawn().expect("it starts");
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        #[expect(clippy::disallowed_methods, reason = "a kill comes at a moment of its own")]
+        std::thread::sleep(Duration::from_millis(150 + (random >> 33) % 400));
+        if child.try_wait().expect("a status").is_some() {
+            // Everything is answered: there are no calls left to kill.
+            break;
+        }
+        child.kill().expect("a kill");
+        child.wait().expect("an end");
+        n_killed += 1;
+    }
+    assert!(run(&disturbed, &server).status().expect("a status").success());
+    let calls = server.calls().await;
+    eprintln!("{n_killed} kills -9 over {n_companies} companies: {calls}");
+    let count = |name: &str| calls[name].as_u64().expect("a number");
+    assert_eq!(count("limited"), 0);
+    assert!(count("repeated") <= 8 * n_killed, "{calls}");
+
+    let undisturbed = project(n_companies);
+    let server = Server::start(&undisturbed);
+    assert!(run(&undisturbed, &server).status().expect("a status").success());
+    assert_eq!(server.calls().await["repeated"], 0);
+    let rows = "select * from out order by company_number, officer_id";
+    assert_eq!(disturbed.query(rows), undisturbed.query(rows));
+}
