@@ -24,7 +24,7 @@ transforms:
   officers:
     from: keys
     enrich:
-      companies_house_officers: { key: '${secret:CH_API_KEY}', base_url: 'http://127.0.0.1:1' }
+      companies_house_officers: { key: '${secret:CH_API_KEY}', base_url: 'http://127.0.0.1:1', items_per_page: 500 }
     by: [company_number]
     rate_limit: ch
     in_flight: 8
@@ -299,4 +299,124 @@ async fn an_empty_list_asks_nobody() {
     world.run("").await;
     assert_eq!(world.api.calls().total, 0);
     assert_eq!(world.numbers.len(), 20);
+}
+
+/// Runs the tests of a pipeline file; returns what was said.
+fn tested(transform: &str, test: &str) -> String {
+    let project = Project::new();
+    let file = format!(
+        "version: 1
+name: p
+resources: {{ rate_limits: {{ ch: {{ rates: [600/5m] }} }} }}
+sources: {{ keys: {{ csv: {{ path: ./keys.csv }}, contract: {{ columns: {{ n: {{ type: string }}, x: {{ type: int }} }} }} }} }}
+transforms:
+  officers:
+    from: keys
+    enrich: {{ companies_house_officers: {{ key: '${{secret:KEY}}' }} }}
+    by: [n]
+    rate_limit: ch
+{transform}
+sinks: {{ out: {{ from: officers, parquet: {{ path: ./out }}, write: replace }} }}
+tests:
+  - name: t
+    given: {{ keys: {{ columns: [n, x], rows: [[90000001, 1], [90000002, 2], [null, 3], [90000001, 4]] }} }}
+    answers:
+      officers:
+        - {{ key: [90000001], rows: [{{ officer_id: a, birth_year: 1970 }}, {{ officer_id: b }}] }}
+        - {{ key: [90000002], {test}
+"
+    );
+    project.write("p.yaml", file);
+    let said = project.pipeline(&["test", "p.yaml"]);
+    format!("{}{}", said.out, said.err)
+}
+
+#[test]
+fn rows_go_where_their_answers_send_them() {
+    let each = "officers: { columns: [n, x, officer_id, birth_year], rows: [
+        [90000001, 1, a, 1970], [90000001, 1, b, null], [90000001, 4, a, 1970], [90000001, 4, b, null]] }";
+    let first = "officers: { columns: [x, officer_id], rows: [[1, a], [4, a]] }";
+    let kept = "officers: { columns: [x, officer_id], rows: [[1, a], [1, b], [2, null], [3, null], [4, a], [4, b]] }";
+    let missing = "officers.missing: { columns: [x, reason], rows: [[2, unknown], [3, 'null']] }";
+    let unanswered =
+        "officers: { columns: [x, officer_id], rows: [[1, a], [1, b], [2, null], [4, a], [4, b]] }";
+    let rejected = "officers.rejected: { columns: [x, reason, http_status, attempts],
+        rows: [[2, answered 500, 500, 2]] }";
+    for (transform, answer, expected) in [
+        (
+            "",
+            "missing: unknown }",
+            format!("{each}\n      {missing}\n      calls: {{ officers: 2 }}"),
+        ),
+        ("    rows: first", "missing: unknown }", first.to_owned()),
+        ("    on_missing: keep", "missing: unknown }", format!("{kept}\n      {missing}")),
+        (
+            "    retry: { attempts: 2 }",
+            "fails: { status: 500 } }",
+            format!("{each}\n      {rejected}\n      calls: {{ officers: 3 }}"),
+        ),
+        ("    on_error: keep", "fails: { status: 500 } }", unanswered.to_owned()),
+        (
+            "    retry: { attempts: 2 }",
+            "fail_first: [{ status: 503 }], missing: none }",
+            "calls: { officers: 3 }".to_owned(),
+        ),
+    ] {
+        let said = tested(transform, &format!("{answer}\n    expect:\n      {expected}"));
+        assert!(said.contains("1 passed"), "{transform} {answer}: {said}");
+    }
+    let stopped = tested(
+        "    on_error: stop",
+        "fails: { status: 500 } }\n    fails: no answer after 5 calls",
+    );
+    assert!(stopped.contains("1 passed"), "{stopped}");
+    let wrong = tested("", "missing: unknown }\n    expect: { calls: { officers: 7 } }");
+    assert!(wrong.contains("officers") && wrong.contains('7') && wrong.contains('2'), "{wrong}");
+}
+
+#[test]
+fn a_list_of_answers_is_a_column() {
+    let said = tested(
+        "    rows: list\n  n_officers: { sql: \"select x, cardinality(answers) as n from officers\" }",
+        "missing: unknown }\n    expect: { n_officers: { columns: [x, n], rows: [[1, 2], [4, 2]] } }",
+    );
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+async fn a_source_does_not_move_on_while_its_rows_wait_for_answers() {
+    let world = World::new(700, Settings::default());
+    let leads = rusqlite::Connection::open(world.project.path("leads.db")).expect("a database");
+    leads
+        .execute_batch("CREATE TABLE leads (company_number TEXT, changed INTEGER)")
+        .expect("a table");
+    for (n, number) in world.numbers.iter().enumerate() {
+        let row = rusqlite::params![number, n as i64];
+        leads.execute("INSERT INTO leads VALUES (?1, ?2)", row).expect("a row");
+    }
+    let source = "sources: { keys: { csv: { path: '${keys}' } } }";
+    let since = "sources: { keys: { sqlite: { path: ./leads.db, table: leads }, changed_since: { column: changed } } }";
+    let with = |options: &str| PIPELINE.replace("OPTIONS", options).replace(source, since);
+    let run = |options: &'static str| {
+        let (world, text) = (&world, with(options).replace("vars: { keys: { type: path } }\n", ""));
+        async move {
+            let path = world.project.write("officers.yaml", &text);
+            let options = Options { vars: BTreeMap::new(), ..world.options(true) };
+            let run = async {
+                let (checked, found) = engine::check(&text, &path, options).await;
+                let checked = checked.unwrap_or_else(|| panic!("{found:?}"));
+                Run::new(checked).run(std::future::pending()).await
+            };
+            world.during(run).await.unwrap_or_else(|error| panic!("{error}"))
+        }
+    };
+    let report = run("stop_after: 60s").await;
+    assert!(report.notes.join(" ").contains("pending"), "{:?}", report.notes);
+    let rows = |report: &Report| report.nodes.iter().find(|n| n.node == "keys").map(|n| n.rows_out);
+    assert_eq!(rows(&report), Some(700));
+    let report = run("").await;
+    assert_eq!((rows(&report), report.notes.len()), (Some(700), 0));
+    // Now it moves on.
+    assert_eq!(rows(&run("").await), Some(0));
+    assert_eq!(world.api.calls().repeated, 0);
 }

@@ -16,7 +16,7 @@ mod download;
 #[cfg(feature = "duckdb")]
 mod duckdb;
 mod enrich;
-mod enrich_kills;
+mod enrich_processes;
 mod errors;
 mod fragments;
 mod fuzz;

@@ -292,7 +292,7 @@ fn a_state_without_definitions_is_looked_at_and_left_as_it_is() {
                  ALTER TABLE engine_node_runs DROP COLUMN calls;
                  ALTER TABLE engine_node_runs DROP COLUMN pending;
                  DROP TABLE engine_limits; DROP TABLE engine_calls; DROP TABLE engine_pauses;
-                 DROP TABLE engine_budgets; DROP TABLE engine_answers;
+                 DROP TABLE engine_budgets; DROP TABLE engine_answers; DROP TABLE engine_asked;
                  ALTER TABLE engine_runs DROP COLUMN replay; PRAGMA user_version = 3";
     state.execute_batch(older).expect("an older state");
     let changes = changes(&plan(&project, &[]));

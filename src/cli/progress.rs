@@ -35,10 +35,16 @@ async fn bars(progress: Progress) {
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         })
         .collect();
+    let asked = all.add(ProgressBar::new_spinner());
+    asked.set_style(
+        ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
     let cleared = Cleared(all);
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     loop {
         ticks.tick().await;
+        let lookups = progress.lookups().into_iter().map(|line| format!("  {line}"));
+        asked.set_message(lookups.collect::<Vec<_>>().join("\n"));
         for (bar, source) in bars.iter().zip(progress.now()) {
             let seconds = bar.elapsed().as_secs_f64().max(0.001);
             let rate = source.rows as f64 / seconds / 1000.0;
@@ -106,6 +112,9 @@ async fn lines(progress: Progress) {
                 "{}: {share}{} rows, {} rejected",
                 source.node, source.rows, source.rejected
             ));
+        }
+        for line in progress.lookups() {
+            output::say(&line);
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use datafusion::arrow::array::AsArray as _;
 use datafusion::prelude::SessionContext;
 
-use super::{Surroundings, output, query};
+use super::{Format, Surroundings, output, query};
 use crate::context::reference;
 use crate::error::{Error, Result};
 
@@ -41,7 +41,11 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
         return Ok(ExitCode::SUCCESS);
     }
     let replay = if has_replays(&session).await? { "replay," } else { "" };
-    let sql = match arguments.run {
+    let known_run = match &arguments.run {
+        Some(run) => Some(known(&session, run).await?),
+        None => None,
+    };
+    let sql = match &known_run {
         None => format!(
             "select run_id, pipeline, status, date_trunc('second', cast(started_at as timestamp)) as started_at,
                     round(date_part('epoch', cast(ended_at as timestamp) - cast(started_at as timestamp)), 1) as seconds,
@@ -49,17 +53,46 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
              from engine.runs order by run_id desc limit {}",
             arguments.most
         ),
-        Some(run) => {
-            let run = known(&session, &run).await?;
-            format!(
-                "select node, family, kind, rows_out, rejected, new, changed, same, older, gone,
-                        seconds, reasons, ports
-                 from engine.node_runs where run_id = '{run}'"
-            )
-        }
+        Some(run) => format!(
+            "select node, family, kind, rows_out, rejected, new, changed, same, older, gone,
+                    seconds, reasons, ports
+             from engine.node_runs where run_id = '{run}'"
+        ),
     };
     query::answer(&session, &tables, &sql, surroundings).await?;
+    // One document is one table: programs ask for this one by `query`.
+    let is_for_people =
+        !matches!(surroundings.format, Some(Format::Json | Format::Ndjson | Format::Csv));
+    if let (Some(run), true) = (known_run, is_for_people && has_asked(&session, &tables).await?) {
+        let sql = asked(&run);
+        if session.sql(&sql).await?.count().await? > 0 {
+            query::answer(&session, &tables, &sql, surroundings).await?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says whether the states tell how far look-ups are; those of older versions do not.
+async fn has_asked(session: &SessionContext, tables: &[String]) -> Result<bool> {
+    let is_there = |name: &str| tables.iter().any(|table| table == name);
+    if !is_there("engine.asked") || !is_there("engine.limits") {
+        return Ok(false);
+    }
+    let asked = session.table(reference("engine.asked")).await?;
+    Ok(asked.schema().has_column_with_unqualified_name("done_at"))
+}
+
+/// Returns the query for how far the look-ups of a run are, and what is left of their rate limits.
+fn asked(run: &str) -> String {
+    format!(
+        "select a.node, a.keys, a.known, a.answered, a.failed,
+                a.keys - a.known - a.answered - a.failed as left, a.rate_limit,
+                max(l.remain) as calls_left, to_timestamp_millis(max(l.ends_at)) as window_ends,
+                to_timestamp_millis(a.done_at) as done_at_the_earliest
+         from engine.asked a left join engine.limits l on l.name = a.rate_limit
+         where a.run_id = '{run}'
+         group by a.node, a.keys, a.known, a.answered, a.failed, a.rate_limit, a.done_at"
+    )
 }
 
 /// Says whether the states tell replays from other runs; those of older versions have none.

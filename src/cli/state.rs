@@ -9,7 +9,7 @@ use super::{Surroundings, output, schema};
 use crate::engine::{self, Outputs};
 use crate::error::{Error, Result};
 use crate::spec::{Severity, did_you_mean, list};
-use crate::state::{Lock, Position, State};
+use crate::state::{LimitNow, Lock, Position, State};
 
 /// Look at what a pipeline remembers from run to run, and change it.
 ///
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show how far each source has read.
+    /// Show how far each source has read, and what is left of rate limits.
     Show(Named),
     /// Set how far a source has read.
     Set {
@@ -81,6 +81,9 @@ pub(super) fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<E
             if positions.is_empty() {
                 output::say("no source has a position");
             }
+            for limit in State::limits(&pipeline.state)? {
+                output::print(&format!("{}\n", left_of(&limit)));
+            }
         }
         Command::Set { source, position, .. } => {
             known(&pipeline, &source)?;
@@ -132,6 +135,20 @@ fn open(named: &Named, surroundings: &Surroundings) -> Result<Option<Outputs>> {
         return Ok(None);
     }
     Ok(outputs)
+}
+
+/// Says what is left of a rate limit.
+pub(super) fn left_of(limit: &LimitNow) -> String {
+    let left = match (limit.allowed, limit.remain) {
+        (Some(allowed), Some(remain)) => format!("{remain} of {allowed} calls left"),
+        _ => format!("{} calls made", limit.sent),
+    };
+    let others = match limit.others {
+        0 => String::new(),
+        n => format!(", {n} by others"),
+    };
+    let end = limit.ends_at.map(|at| format!(", window ends {}", at.strftime("%H:%M:%S UTC")));
+    format!("{}  {left}{others}{}", limit.name, end.unwrap_or_default())
 }
 
 /// Refuses a source that keeps no position.

@@ -30,18 +30,20 @@ use super::operator::LandedRows;
 use super::outlook::LookupOutlook;
 use super::plan::{Into, PlannedNode, Stage};
 use super::replay::Replay;
-use super::report::{Report, grouped};
+use super::report::{Report, grouped, words};
 use crate::context::StageContext;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint;
 use crate::publish::{self, Merged, Missing, Publish, Staged};
 use crate::sinks::Target;
 use crate::state::{Lock, NodeRun, RunRow, State};
+use crate::transforms::Enrichment;
 
 /// How far the sources of a run are.
 #[derive(Clone)]
 pub struct Progress {
     sources: Vec<(String, Option<u64>, Arc<Tally>)>,
+    lookups: Vec<(String, Arc<Enrichment>, Arc<Tally>)>,
 }
 
 /// How far one source is.
@@ -60,6 +62,22 @@ pub struct SourceProgress {
 }
 
 impl Progress {
+    /// Returns in a line how far each look-up is that has begun to ask.
+    pub fn lookups(&self) -> Vec<String> {
+        let line = |(node, enrichment, tally): &(String, Arc<Enrichment>, Arc<Tally>)| {
+            let asked = tally.asked()?;
+            let done = asked.known + asked.answered + asked.failed;
+            let open = (asked.keys - done) as u64;
+            let left = match open {
+                0 => String::new(),
+                _ => format!(", {} at least", words(enrichment.limit.time_for(open))),
+            };
+            let (done, keys) = (grouped(done as u64), grouped(asked.keys as u64));
+            Some(format!("{node}: {done} of {keys} keys, {} calls{left}", grouped(tally.calls())))
+        };
+        self.lookups.iter().filter_map(line).collect()
+    }
+
     /// Returns how far each source is now.
     pub fn now(&self) -> Vec<SourceProgress> {
         self.sources
@@ -95,7 +113,11 @@ impl Run {
             let source = node.source.as_ref()?;
             Some((node.id.clone(), source.size(), Arc::clone(&node.tally)))
         });
-        Progress { sources: sources.collect() }
+        let lookups = self.checked.plan.nodes.iter().filter_map(|node| {
+            let enrichment = node.enrichment.as_ref()?;
+            Some((node.id.clone(), Arc::clone(enrichment), Arc::clone(&node.tally)))
+        });
+        Progress { sources: sources.collect(), lookups: lookups.collect() }
     }
 
     /// Runs to the end, or until `stop` is ready: then nothing of the run is visible.

@@ -63,3 +63,16 @@ CREATE TABLE engine_answers (
     rows          TEXT NOT NULL,
     PRIMARY KEY (lookup, key)
 ) WITHOUT ROWID;
+
+-- How far the look-ups of a run are.
+CREATE TABLE engine_asked (
+    run_id        TEXT NOT NULL,
+    node          TEXT NOT NULL,
+    keys          INTEGER NOT NULL,
+    known         INTEGER NOT NULL,
+    answered      INTEGER NOT NULL,
+    failed        INTEGER NOT NULL,
+    rate_limit    TEXT NOT NULL,
+    done_at       INTEGER NOT NULL,
+    PRIMARY KEY (run_id, node)
+) WITHOUT ROWID;

@@ -2,6 +2,7 @@
 //!
 //! Only `engine::run` and `engine::commit` write it. The protocol is told in `docs/architecture.md`.
 
+mod asked;
 mod ledger;
 mod lock;
 mod past;
@@ -15,6 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::{Error, Result};
 use crate::publish::{BUSY, durable};
 
+pub use asked::LimitNow;
 pub use ledger::{Answer, Ledger};
 pub use lock::Lock;
 pub use past::{Past, PastNode, PastRun};
@@ -50,6 +52,7 @@ pub const TABLES: &[&str] = &[
     "pauses",
     "budgets",
     "answers",
+    "asked",
 ];
 
 /// An open state file.
@@ -155,7 +158,7 @@ mod tests {
 
     /// Takes away what version 6 brought.
     fn drop_asking(state: &mut State) -> Result<()> {
-        for table in ["limits", "calls", "pauses", "budgets", "answers"] {
+        for table in ["limits", "calls", "pauses", "budgets", "answers", "asked"] {
             state.connection().execute_batch(&format!("DROP TABLE engine_{table}"))?;
         }
         for column in ["calls", "pending"] {

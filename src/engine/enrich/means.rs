@@ -18,7 +18,9 @@ pub(in crate::engine) struct Means {
     pub(super) ledger: Option<Ledger>,
     pub(super) asked: Asked,
     pub(super) clock: Clock,
-    /// When the run began.
+    /// The run.
+    pub(super) run_id: String,
+    /// When it began.
     pub(super) started_at: Timestamp,
     breakers: Mutex<BTreeMap<String, Arc<Breaker>>>,
     random: Mutex<u64>,
@@ -52,12 +54,18 @@ impl Means {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         let (breakers, random) = (Mutex::default(), Mutex::new(seed));
-        Self { ledger, asked, clock, started_at, breakers, random }
+        let run_id = run_id.to_owned();
+        Self { ledger, asked, clock, run_id, started_at, breakers, random }
     }
 
     /// Returns what was answered before; `None` where nothing was ever asked.
     pub(in crate::engine) fn ledger(&self) -> Option<&Ledger> {
         self.ledger.as_ref()
+    }
+
+    /// Says whether look-ups only look at what was answered before.
+    pub(super) fn asks_nobody(&self) -> bool {
+        matches!(self.asked, Asked::Nobody)
     }
 
     /// Returns the breaker of a server.

@@ -40,6 +40,9 @@ use crate::transforms::Enrichment;
 pub(super) use self::emit::port_schema;
 pub(super) use self::means::{Asked, Means};
 
+/// How often it is noted how far a look-up is.
+const NOTED_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
 /// Keys that are looked up in the ledger at a time.
 const AT_A_TIME: usize = 5000;
 
@@ -140,7 +143,8 @@ impl Enriching {
         };
         let mut asked =
             AskedKeys { keys: n_keys, known: n_keys - open.len(), ..AskedKeys::default() };
-        self.tally.set_asked(asked.clone());
+        self.note(&asked).await?;
+        let mut noted_at = began;
         let mut failed = HashMap::new();
         let mut open = open.into_iter();
         let mut in_flight = FuturesUnordered::new();
@@ -159,12 +163,30 @@ impl Enriching {
                 (_, Outcome::Pending) => asked.pending += 1,
             }
             self.tally.set_asked(asked.clone());
+            let now = means.clock.now();
+            if now.duration_since(noted_at) >= NOTED_EVERY {
+                noted_at = now;
+                self.note(&asked).await?;
+            }
         }
         asked.pending += open.len();
         drop(in_flight);
         asked.note = outcome::note(&asked, caller.stop.get(), &self.enrichment, means.clock.now());
-        self.tally.set_asked(asked);
+        self.note(&asked).await?;
         Ok(Known { rows: Arc::new(rows), failed, since, lookup })
+    }
+
+    /// Notes how far it is, for the report and for whoever looks at the state file.
+    async fn note(&self, asked: &AskedKeys) -> Result<()> {
+        self.tally.set_asked(asked.clone());
+        let means = self.means()?;
+        let Some(ledger) = means.ledger.as_ref().filter(|_| !means.asks_nobody()) else {
+            return Ok(());
+        };
+        let open = asked.keys - asked.known - asked.answered - asked.failed;
+        let done_at = after(means.clock.now(), self.enrichment.limit.time_for(open as u64));
+        let limit = &self.enrichment.limit.name;
+        ledger.note(&means.run_id, (&self.node, limit), asked, done_at).await
     }
 
     /// Returns the keys to which the ledger has no answer that is young enough.

@@ -1,4 +1,5 @@
-//! Look-ups that are killed at random moments, against a made-up Companies House over HTTP.
+//! Look-ups of real processes against a made-up Companies House over HTTP: killed at random moments,
+//! and several at once.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -38,7 +39,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(project: &Project) -> Self {
+    fn start(project: &Project, limit: &str) -> Self {
         let arguments = [
             "sandbox",
             "serve",
@@ -47,7 +48,7 @@ impl Server {
             "--port",
             "0",
             "--limit",
-            "100000/1m",
+            limit,
             "--latency",
             "5ms",
         ];
@@ -96,7 +97,7 @@ async fn kills_at_random_moments_ask_nothing_twice_but_what_was_on_its_way() {
     let (n_kills, n_companies) =
         (setting("PIPELINE_CALL_KILLS", 5), setting("PIPELINE_CALL_COMPANIES", 600));
     let disturbed = project(n_companies);
-    let server = Server::start(&disturbed);
+    let server = Server::start(&disturbed, "100000/1m");
     let mut random = setting("PIPELINE_KILL_SEED", 7);
     let mut n_killed = 0;
     while n_killed < n_kills {
@@ -121,9 +122,39 @@ async fn kills_at_random_moments_ask_nothing_twice_but_what_was_on_its_way() {
     assert!(count("repeated") <= 8 * n_killed, "{calls}");
 
     let undisturbed = project(n_companies);
-    let server = Server::start(&undisturbed);
+    let server = Server::start(&undisturbed, "100000/1m");
     assert!(run(&undisturbed, &server).status().expect("a status").success());
     assert_eq!(server.calls().await["repeated"], 0);
     let rows = "select * from out order by company_number, officer_id";
     assert_eq!(disturbed.query(rows), undisturbed.query(rows));
+}
+
+#[tokio::test]
+async fn processes_that_share_a_key_ask_nothing_twice_and_never_too_often() {
+    let project = project(150);
+    let server = Server::start(&project, "60/2s");
+    let mut children = Vec::new();
+    for name in ["a", "b", "c"] {
+        let text = PIPELINE.replace("officers_of_a_list", name).replace("100000/1m", "60/2s");
+        let text = text.replace("table: officers", &format!("table: {name}"));
+        project.write("officers.yaml", text.replace("out:", &format!("out_{name}:")));
+        let file = format!("{name}.yaml");
+        std::fs::rename(project.path("officers.yaml"), project.path(&file)).expect("a file");
+        let api = format!("api={}", server.address);
+        let mut command = project.command(&["run", &file, "--var", &api]);
+        command.env("CH_API_KEY", "canary-key").stdout(Stdio::null());
+        children.push(command.spawn().expect("it starts"));
+    }
+    for mut child in children {
+        assert!(child.wait().expect("an end").success());
+    }
+    let calls = server.calls().await;
+    assert_eq!((&calls["limited"], &calls["repeated"]), (&0.into(), &0.into()), "{calls}");
+    let rows = |name: &str| {
+        let sql = format!("select * from out_{name} order by company_number, officer_id");
+        project.query(&sql)
+    };
+    assert!(rows("a").len() > 150);
+    assert_eq!(rows("a"), rows("b"));
+    assert_eq!(rows("a"), rows("c"));
 }
