@@ -292,6 +292,40 @@ async fn a_key_that_is_refused_ends_the_run_and_is_named_nowhere() {
     }
 }
 
+/// A server that nobody reaches.
+#[derive(Debug)]
+struct Unreachable(Clock);
+
+#[async_trait]
+impl Transport for Unreachable {
+    async fn send(&self, _: Request) -> Result<Response, Failure> {
+        self.0.sleep(Duration::from_millis(1)).await;
+        Err(Failure { stage: Stage::Connect, reason: "refused".to_owned() })
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_ends_the_asking_and_the_rest_is_pending() {
+    let world = World::new(100, Settings::default());
+    let (text, path) = world.file("");
+    let mut options = world.options(true);
+    options.transport = Some(Arc::new(Unreachable(world.clock)));
+    let began = world.now();
+    let run = async {
+        let (checked, found) = engine::check(&text, &path, options).await;
+        let checked = checked.unwrap_or_else(|| panic!("{found:?}"));
+        Run::new(checked).run(std::future::pending()).await
+    };
+    let report = world.during(run).await.unwrap_or_else(|error| panic!("{error}"));
+    let note = report.notes.join(" ");
+    assert!(note.contains("does not answer (no connection: refused)"), "{note}");
+    // `retry.up_to` is five minutes, and the breaker waits a minute at most.
+    let took = world.now().duration_since(began).as_secs();
+    assert!((300..420).contains(&took), "{took} s");
+    world.run("").await;
+    assert!(world.api.calls().total >= 100);
+}
+
 #[tokio::test]
 async fn an_empty_list_asks_nobody() {
     let world = World::new(20, Settings::default());

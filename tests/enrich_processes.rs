@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::support::Project;
+use crate::support::{self, Project};
 
 const PIPELINE: &str = "version: 1
 name: officers_of_a_list
@@ -157,4 +157,43 @@ async fn processes_that_share_a_key_ask_nothing_twice_and_never_too_often() {
     assert!(rows("a").len() > 150);
     assert_eq!(rows("a"), rows("b"));
     assert_eq!(rows("a"), rows("c"));
+}
+
+#[tokio::test]
+async fn the_key_is_in_no_output_and_no_file() {
+    // As it is given, and as it goes over the wire: `canary-key:` in base64.
+    const CANARIES: [&str; 2] = ["canary-key", "Y2FuYXJ5LWtleTo"];
+    let project = project(40);
+    let patience = "in_flight: 8\n    retry: { attempts: 2, wait: 10ms, up_to: 1s }";
+    project.write("officers.yaml", PIPELINE.replace("in_flight: 8", patience));
+    let server = Server::start(&project, "60/1s");
+    let (api, wrong) = (format!("api={}", server.address), format!("api={}/none", server.address));
+    let mut searched = 0;
+    for arguments in [
+        &["check", "officers.yaml"][..],
+        &["plan", "officers.yaml", "--var", &api],
+        &["explain", "officers.yaml", "--var", &api],
+        &["run", "officers.yaml", "--var", &wrong, "--format", "json"],
+        &["run", "officers.yaml", "--var", "api=http://127.0.0.1:1", "--format", "json"],
+        &["run", "officers.yaml", "--var", &api, "--format", "json", "-vv"],
+        &["explain", "officers.yaml", "--var", &api, "--analyze"],
+        &["runs", "--file", "officers.yaml"],
+        &["state", "show", "officers.yaml"],
+        &["query", "select * from engine.answers", "--file", "officers.yaml"],
+    ] {
+        let mut command = project.command(arguments);
+        command.env("CH_API_KEY", CANARIES[0]).env("RUST_LOG", "trace");
+        let said = support::said(command.output().expect("it starts"));
+        for canary in CANARIES {
+            assert!(!said.out.contains(canary) && !said.err.contains(canary), "{arguments:?}");
+        }
+        searched += said.out.len() + said.err.len();
+    }
+    for file in project.files("") {
+        let bytes = std::fs::read(project.path(&file)).expect("a file");
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!CANARIES.iter().any(|canary| text.contains(canary)), "{file}");
+        searched += bytes.len();
+    }
+    eprintln!("{searched} bytes searched");
 }

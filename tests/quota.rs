@@ -79,7 +79,8 @@ fn limit(text: &str) -> Arc<Limit> {
 /// Calls as fast as it may, for ever.
 async fn work(quota: Quota, limit: Arc<Limit>, server: &Server, seed: u64) -> Result<()> {
     for nth in 0.. {
-        let permit = quota.permit(&limit, "https://example.org", &format!("{seed} {nth}")).await?;
+        let permit =
+            quota.permit(&limit, "https://example.org", &format!("{seed} {nth}"), None).await?;
         let said = server.call(nth * 31 + seed).await;
         quota.settle(permit, Ended::Answered(said)).await?;
     }

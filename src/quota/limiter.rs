@@ -37,6 +37,10 @@ pub struct Permit {
     limit: Arc<Limit>,
 }
 
+/// The right to be the only one who asks something, between two calls for it.
+#[derive(Debug)]
+pub struct Claim(i64);
+
 /// How a call ended.
 #[derive(Clone, Debug)]
 pub enum Ended {
@@ -65,9 +69,17 @@ impl Quota {
 
     /// Waits until a call to a server may go: the rate limit allows it, the server does not bar us,
     /// and nobody is asking the same (`asked`: look-up and key) just now.
-    pub async fn permit(&self, limit: &Arc<Limit>, server: &str, asked: &str) -> Result<Permit> {
+    /// `claim` is that of an earlier call for the same.
+    pub async fn permit(
+        &self,
+        limit: &Arc<Limit>,
+        server: &str,
+        asked: &str,
+        claim: Option<&Claim>,
+    ) -> Result<Permit> {
         let (server, asked) = (server.to_owned(), asked.to_owned());
-        let wanted = Wanted { server, asked, owner: self.inner.owner.clone() };
+        let claim = claim.map(|claim| claim.0);
+        let wanted = Wanted { server, asked, owner: self.inner.owner.clone(), claim };
         loop {
             let (limited, wanted) = (Arc::clone(limit), wanted.clone());
             let taken = self.on_thread(move |connection, _, now| {
@@ -86,14 +98,29 @@ impl Quota {
         }
     }
 
-    /// Ends a call.
+    /// Ends the last call for something.
     pub async fn settle(&self, permit: Permit, ended: Ended) -> Result<()> {
+        self.end(permit, ended, true).await.map(drop)
+    }
+
+    /// Ends a call that is followed by another one for the same: nobody else asks it in between.
+    pub async fn settle_in_part(&self, permit: Permit, ended: Ended) -> Result<Claim> {
+        self.end(permit, ended, false).await
+    }
+
+    async fn end(&self, permit: Permit, ended: Ended, is_last: bool) -> Result<Claim> {
+        let call = permit.call;
         let settled = self.on_thread(move |connection, _, now| {
-            store::settle(connection, &permit.limit, permit.call, &ended, now)
+            store::settle(connection, &permit.limit, (call, is_last), &ended, now)
         });
         settled.await?;
         self.inner.settled.notify_one();
-        Ok(())
+        Ok(Claim(call))
+    }
+
+    /// Gives up something that was asked in part.
+    pub async fn release(&self, claim: Claim) -> Result<()> {
+        self.on_thread(move |connection, _, _| store::release(connection, claim.0)).await
     }
 
     /// Bars a server for everybody who shares the state file, until a moment.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::spec;
 
 pub use headers::Said;
-pub use limiter::{Ended, Permit, Quota};
+pub use limiter::{Claim, Ended, Permit, Quota};
 
 /// A rate limit, as permits are asked for.
 #[derive(Clone, Debug, PartialEq)]

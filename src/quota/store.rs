@@ -13,6 +13,10 @@ use crate::error::Result;
 /// long.
 const LOST: i64 = 90_000;
 
+/// Milliseconds for which nobody else asks what somebody has asked in part: the next call may have to
+/// wait for a window.
+const CLAIMED: i64 = 15 * 60_000;
+
 /// What came of asking for a permit.
 pub(super) enum Taken {
     /// The call, by its id.
@@ -30,6 +34,8 @@ pub(super) struct Wanted {
     pub(super) asked: String,
     /// The pipeline that asks.
     pub(super) owner: String,
+    /// An earlier call for the same that is not the last.
+    pub(super) claim: Option<i64>,
 }
 
 /// Milliseconds until it is looked again whether somebody else's call for the same has ended.
@@ -51,8 +57,10 @@ pub(super) fn take(
     if let Some(until) = paused {
         return Ok(Taken::Wait(until));
     }
-    let same = "SELECT 1 FROM engine_calls WHERE asked = ?1 AND sent_at > ?2 LIMIT 1";
-    if tx.prepare_cached(same)?.exists(params![wanted.asked, now - LOST])? {
+    let same = "SELECT 1 FROM engine_calls WHERE asked = ?1 AND id IS NOT ?2
+                  AND sent_at > CASE name WHEN '' THEN ?3 ELSE ?4 END LIMIT 1";
+    let others = params![wanted.asked, wanted.claim, now - CLAIMED, now - LOST];
+    if tx.prepare_cached(same)?.exists(others)? {
         return Ok(Taken::Wait(now + SAME));
     }
     let mut windows = Vec::new();
@@ -74,10 +82,10 @@ pub(super) fn take(
     let taken = match wait {
         Some(until) => Taken::Wait(until),
         None => {
-            let insert = "INSERT INTO engine_calls (name, owner, asked, sent_at)
-                          VALUES (?1, ?2, ?3, ?4)";
-            let parameters = params![limit.name, wanted.owner, wanted.asked, now];
-            tx.prepare_cached(insert)?.execute(parameters)?;
+            let insert = "INSERT OR REPLACE INTO engine_calls (id, name, owner, asked, sent_at)
+                          VALUES (?1, ?2, ?3, ?4, ?5)";
+            let Wanted { owner, asked, claim, .. } = wanted;
+            tx.prepare_cached(insert)?.execute(params![claim, limit.name, owner, asked, now])?;
             Taken::Permit(tx.last_insert_rowid())
         }
     };
@@ -85,19 +93,24 @@ pub(super) fn take(
     Ok(taken)
 }
 
-/// Ends a call.
+/// Ends a call. One that is not the last for what it asks stays as a claim to it.
 pub(super) fn settle(
     connection: &mut Connection,
     limit: &Limit,
-    call: i64,
+    (call, is_last): (i64, bool),
     ended: &Ended,
     now: i64,
 ) -> Result<()> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let sent_at: Option<i64> = tx
-        .prepare_cached("DELETE FROM engine_calls WHERE id = ?1 RETURNING sent_at")?
+        .prepare_cached("SELECT sent_at FROM engine_calls WHERE id = ?1")?
         .query_row([call], |row| row.get(0))
         .optional()?;
+    let end = match is_last {
+        true => "DELETE FROM engine_calls WHERE id = ?1",
+        false => "UPDATE engine_calls SET name = '' WHERE id = ?1",
+    };
+    tx.prepare_cached(end)?.execute([call])?;
     let Some(sent_at) = sent_at else { return Ok(()) };
     let told = match ended {
         Ended::Answered(said) => told(limit, said),
@@ -132,6 +145,12 @@ fn told(limit: &Limit, said: &Said) -> Option<usize> {
     let same = rates.clone().find(|(_, rate)| Some(rate.length) == said.length);
     let shortest = rates.min_by_key(|(_, rate)| rate.length);
     same.or(shortest).map(|(index, _)| index)
+}
+
+/// Gives up what was asked in part.
+pub(super) fn release(connection: &Connection, claim: i64) -> Result<()> {
+    connection.execute("DELETE FROM engine_calls WHERE id = ?1", [claim])?;
+    Ok(())
 }
 
 /// Bars a server until a moment.

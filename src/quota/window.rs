@@ -82,15 +82,17 @@ impl Others {
     /// Returns a number of calls that they exceed the less the more deviations of a number of
     /// random calls are added.
     fn at_most(&self, time: i64, deviations: f64) -> f64 {
+        // Where nobody else calls nothing is kept; where anybody does, the next call may be theirs.
+        if self.likely(self.length) < 1.0 {
+            return 0.0;
+        }
         let likely = self.likely(time);
-        // Where anybody else calls at all, the next call may be theirs.
-        let next = if self.likely(self.length) >= 1.0 { 1.0 } else { 0.0 };
-        (likely + deviations * likely.sqrt()).max(next)
+        (likely + deviations * likely.sqrt()).max(1.0)
     }
 }
 
 /// Deviations that are kept free for others.
-const SURE: f64 = 2.0;
+const SURE: f64 = 2.5;
 
 /// The shortest wait before it is looked again, in milliseconds.
 const LOOK_AGAIN: i64 = 10;
@@ -161,7 +163,7 @@ impl Window {
         let (unheard, coming) = (now - left.at, ends_at - now);
         let spares = |deviations| {
             let kept = others.at_most(unheard + coming, deviations).max(reserved);
-            free - kept.round() >= 1.0
+            free - kept.ceil() >= 1.0
         };
         // Each time half of what was left of the window has passed, one call goes out to hear how
         // many others made: less has to be kept for the rest then.

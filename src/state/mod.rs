@@ -114,7 +114,10 @@ fn cannot_open(path: &Path, error: rusqlite::Error) -> Error {
 fn migrate(connection: &mut Connection) -> Result<()> {
     let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let is_there = tx.table_exists(None, "engine_runs")?;
+    // Asked by a query: `table_exists` looks into what the connection knew before it had the lock, and
+    // another process may have made the tables in between.
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'engine_runs')";
+    let is_there: bool = tx.query_row(sql, [], |row| row.get(0))?;
     match (version, is_there) {
         (VERSION, true) => return Ok(()),
         (_, true) => {

@@ -88,7 +88,7 @@ impl Breaker {
             state.open_until = Some(after(now, pause));
         }
         let down_for = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-        if state.failures < 2 * MOST_FAILURES { Duration::ZERO } else { down_for }
+        if state.failures < MOST_FAILURES + 2 { Duration::ZERO } else { down_for }
     }
 }
 

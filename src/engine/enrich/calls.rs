@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use super::keys::read_key;
 use super::means::{Asked, Means};
@@ -11,9 +12,9 @@ use crate::clock::after;
 use crate::engine::land::Tally;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::lookups::{Key, Verdict};
+use crate::lookups::Verdict;
 use crate::net::{Request, Stage, Transport};
-use crate::quota::{Ended, Quota, Said};
+use crate::quota::{Claim, Ended, Quota, Said};
 use crate::spec::Row;
 use crate::state::Answer;
 use crate::transforms::Enrichment;
@@ -68,6 +69,8 @@ pub(super) struct Caller<'a> {
     pub(super) since: Timestamp,
     /// Set once.
     pub(super) stop: OnceLock<Stop>,
+    /// Told when it is set.
+    pub(super) stopped: Notify,
 }
 
 /// A key that is being asked about.
@@ -124,12 +127,15 @@ impl Caller<'_> {
         let mut asking = Asking::default();
         let breaker = self.means.breaker(lookup.server());
         let asked = format!("{} {text}", self.lookup);
+        let mut claim: Option<Claim> = None;
         loop {
             let way = async {
                 breaker.pass().await;
-                quota.permit(&self.enrichment.limit, lookup.server(), &asked).await
+                quota.permit(&self.enrichment.limit, lookup.server(), &asked, claim.as_ref()).await
             };
-            let Some(permit) = self.before_deadline(way).await else { return Ok(Outcome::Pending) };
+            let Some(permit) = self.before_deadline(way).await else {
+                return self.give_back(quota, claim).await;
+            };
             let permit = permit?;
             // Somebody else may have asked in the meantime.
             if asking.calls == 0 && self.is_known(text).await? {
@@ -169,29 +175,36 @@ impl Caller<'_> {
                         let until = after(self.means.clock.now(), wait);
                         quota.pause(lookup.server(), until, reason).await?;
                     }
-                    let next =
-                        self.judge((text, &key), verdict, &mut asking, &mut request, &breaker);
+                    let next = self.judge(text, verdict, &mut asking, &mut request, &breaker);
                     (Ended::Answered(said), next.await?)
                 }
             };
-            quota.settle(permit, ended).await?;
-            match next {
-                Next::Done(outcome) => return Ok(outcome),
-                Next::Again => {}
-                Next::Wait => {
-                    let wait = self.means.clock.sleep(self.wait(asking.attempts));
-                    if self.before_deadline(wait).await.is_none() {
-                        return Ok(Outcome::Pending);
-                    }
+            if let Next::Done(outcome) = next {
+                quota.settle(permit, ended).await?;
+                return Ok(outcome);
+            }
+            claim = Some(quota.settle_in_part(permit, ended).await?);
+            if let Next::Wait = next {
+                let wait = self.means.clock.sleep(self.wait(asking.attempts));
+                if self.before_deadline(wait).await.is_none() {
+                    return self.give_back(quota, claim).await;
                 }
             }
         }
     }
 
+    /// Leaves a key that is not asked to the end to whoever asks it next.
+    async fn give_back(&self, quota: &Quota, claim: Option<Claim>) -> Result<Outcome> {
+        if let Some(claim) = claim {
+            quota.release(claim).await?;
+        }
+        Ok(Outcome::Pending)
+    }
+
     /// Does what a response says.
     async fn judge(
         &self,
-        (text, _key): (&str, &Key),
+        text: &str,
         verdict: Verdict,
         asking: &mut Asking,
         request: &mut Request,
@@ -242,7 +255,7 @@ impl Caller<'_> {
         asking.attempts += 1;
         let down_for = breaker.failed(self.means.random());
         if down_for > self.enrichment.retry.up_to.duration() {
-            let _ = self.stop.set(Stop::Down(reason.clone()));
+            self.stop_for(Stop::Down(reason.clone()));
         }
         match asking.attempts >= self.enrichment.retry.attempts.value.max(1) {
             true => Next::Done(asking.give_up(reason)),
@@ -269,7 +282,7 @@ impl Caller<'_> {
     async fn spend(&self, quota: &Quota) -> Result<bool> {
         for (name, budget, cost) in &self.enrichment.budgets {
             if let Some(again) = quota.spend(name, budget, *cost).await? {
-                let _ = self.stop.set(Stop::Budget(name.value.clone(), again));
+                self.stop_for(Stop::Budget(name.value.clone(), again));
                 return Ok(false);
             }
         }
@@ -283,14 +296,33 @@ impl Caller<'_> {
         doubled.min(retry.up_to.duration()).mul_f64(self.means.random())
     }
 
+    /// Asks about no more keys; those that wait are pending.
+    fn stop_for(&self, why: Stop) {
+        // The first reason counts.
+        let _ = self.stop.set(why);
+        self.stopped.notify_waiters();
+    }
+
     /// Waits for something until no more keys are asked; `None` then.
-    pub(super) async fn before_deadline<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let Some(deadline) = self.deadline else { return Some(work.await) };
+    async fn before_deadline<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let stopped = self.stopped.notified();
+        tokio::pin!(stopped);
+        stopped.as_mut().enable();
+        if self.stop.get().is_some() {
+            return None;
+        }
+        let deadline = async {
+            match self.deadline {
+                Some(deadline) => self.means.clock.sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             done = work => Some(done),
-            () = self.means.clock.sleep_until(deadline) => {
-                let _ = self.stop.set(Stop::Time);
+            () = stopped => None,
+            () = deadline => {
+                self.stop_for(Stop::Time);
                 None
             }
         }

@@ -140,6 +140,7 @@ impl Enriching {
             deadline: self.enrichment.stop_after.map(|time| after(began, time)),
             since,
             stop: OnceLock::new(),
+            stopped: tokio::sync::Notify::new(),
         };
         let mut asked =
             AskedKeys { keys: n_keys, known: n_keys - open.len(), ..AskedKeys::default() };
