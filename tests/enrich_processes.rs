@@ -197,3 +197,63 @@ async fn the_key_is_in_no_output_and_no_file() {
     }
     eprintln!("{searched} bytes searched");
 }
+
+const JSON: &str = "version: 1
+name: json
+vars: { api: { type: string } }
+resources: { rate_limits: { any: { rates: [1000/1m], follow_headers: true } } }
+sources:
+  keys: { csv: { path: ./keys.csv } }
+  officers_of_one:
+    http_json:
+      url: '${api}/company/NUMBER/officers'
+      auth: { basic: { user: '${secret:CH_API_KEY}', password: '' } }
+      paging: { offset: { parameter: start_index, size_parameter: items_per_page, size: 10 } }
+      records: items
+      columns:
+        name: string
+        officer_role: string
+        birth_year: { type: int, path: date_of_birth.year }
+transforms:
+  profiles:
+    from: keys
+    enrich:
+      http_json:
+        url: '${api}/company/{company_number}'
+        auth: { basic: { user: '${secret:CH_API_KEY}', password: '' } }
+        columns:
+          status: { type: string, path: company_status }
+          created: { type: date, path: date_of_creation }
+    by: [company_number]
+    rate_limit: any
+    on_missing: keep
+sinks:
+  profile_rows: { from: profiles, sqlite: { table: profiles }, write: replace }
+  officer_rows: { from: officers_of_one, sqlite: { table: officers }, write: replace }
+";
+
+#[test]
+fn any_json_api_is_read_and_asked_by_what_stands_in_the_file() {
+    let project = project(60);
+    let server = Server::start(&project, "10000/1m");
+    // A company with several pages of officers, found by the look-up that knows the API.
+    assert!(run(&project, &server).status().expect("a status").success());
+    let most = "select company_number, count(*) as n from out group by company_number
+                order by n desc, company_number limit 1";
+    let most = project.query(most).join("");
+    let (number, n_officers) = most.split_once(',').expect("two columns");
+    project.write("json.yaml", JSON.replace("NUMBER", number));
+    let keys = std::fs::read_to_string(project.path("keys.csv")).expect("keys");
+    project.write("keys.csv", format!("{keys}ZZ000000\n"));
+    let api = format!("api={}", server.address);
+    let mut command = project.command(&["run", "json.yaml", "--var", &api]);
+    let said = support::said(command.env("CH_API_KEY", "any").output().expect("it starts"));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let ask = |sql: &str| {
+        let said = project.pipeline(&["query", sql, "--format", "csv", "--file", "json.yaml"]);
+        said.out.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(ask("select count(*) from officer_rows"), [n_officers]);
+    let rows = ask("select count(*), count(status), count(created) from profile_rows");
+    assert_eq!(rows, ["61,60,60"], "{}", said.err);
+}

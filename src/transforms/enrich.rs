@@ -20,25 +20,32 @@ use crate::spec::{
     AnswerRows, Budget, Code, Diagnostic, Family as _, Located, Mark, OnError, OnMissing, Retry,
 };
 
-/// Asks an API about each distinct key, and adds the columns of its answers. No key is asked twice:
-/// answers, also that there is nothing, are kept in the state file for `keep_for`, and survive a
-/// crash. Calls wait for a `rate_limit` that all pipelines of the state file share.
-///
-/// Rows whose key got no answer go to the port `.rejected` with the `reason`, the `http_status` and
-/// the number of `attempts`; rows whose key the API does not know to `.missing` with the `reason`;
-/// rows whose key was not asked before `stop_after` to `.pending`: the next run asks for them.
-/// The order of rows is kept.
-///
-/// ```yaml
-/// officers:
-///   from: leads
-///   enrich: { companies_house_officers: { key: "${secret:CH_API_KEY}" } }
-///   by: [company_number]
-///   rate_limit: companies_house
-///   keep_for: 30d
-///   first: score desc
-///   stop_after: 3h
-/// ```
+/// What `enrich` does, for the reader of the code and, by the schema, for the reader of the reference.
+macro_rules! docs {
+    () => {
+        "Asks an API about each distinct key, and adds the columns of its answers. No key is asked twice:
+answers, also that there is nothing, are kept in the state file for `keep_for`, and survive a
+crash. Calls wait for a `rate_limit` that all pipelines of the state file share.
+
+Rows whose key got no answer go to the port `.rejected` with the `reason`, the `http_status` and
+the number of `attempts`; rows whose key the API does not know to `.missing` with the `reason`;
+rows whose key was not asked before `stop_after` to `.pending`: the next run asks for them.
+The order of rows is kept.
+
+```yaml
+officers:
+  from: leads
+  enrich: { companies_house_officers: { key: \"${secret:CH_API_KEY}\" } }
+  by: [company_number]
+  rate_limit: companies_house
+  keep_for: 30d
+  first: score desc
+  stop_after: 3h
+```"
+    };
+}
+
+#[doc = docs!()]
 #[derive(Clone, Debug)]
 pub struct Enrich {
     /// The look-up.
@@ -92,7 +99,7 @@ impl JsonSchema for Enrich {
         let properties: serde_json::Map<String, serde_json::Value> = kinds.collect();
         json_schema!({
             "type": "object",
-            "description": DOCS,
+            "description": docs!(),
             "properties": properties,
             "minProperties": 1,
             "maxProperties": 1,
@@ -100,27 +107,6 @@ impl JsonSchema for Enrich {
         })
     }
 }
-
-/// The description in the schema and the reference: what stands above the type.
-const DOCS: &str = "Asks an API about each distinct key, and adds the columns of its answers. No key is asked twice:
-answers, also that there is nothing, are kept in the state file for `keep_for`, and survive a
-crash. Calls wait for a `rate_limit` that all pipelines of the state file share.
-
-Rows whose key got no answer go to the port `.rejected` with the `reason`, the `http_status` and
-the number of `attempts`; rows whose key the API does not know to `.missing` with the `reason`;
-rows whose key was not asked before `stop_after` to `.pending`: the next run asks for them.
-The order of rows is kept.
-
-```yaml
-officers:
-  from: leads
-  enrich: { companies_house_officers: { key: \"${secret:CH_API_KEY}\" } }
-  by: [company_number]
-  rate_limit: companies_house
-  keep_for: 30d
-  first: score desc
-  stop_after: 3h
-```";
 
 /// The engine plans it: a look-up needs what pipelines share.
 #[async_trait]

@@ -12,8 +12,8 @@ use crate::clock::after;
 use crate::engine::land::Tally;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::lookups::Verdict;
-use crate::net::{Request, Stage, Transport};
+use crate::lookups::{Key, Verdict};
+use crate::net::{Failure, Request, Response, Stage, Transport};
 use crate::quota::{Claim, Ended, Quota, Said};
 use crate::spec::Row;
 use crate::state::Answer;
@@ -82,7 +82,6 @@ struct Asking {
     attempts: u32,
     refusals: u32,
     status: Option<u16>,
-    reason: String,
 }
 
 /// What to do after a call.
@@ -146,39 +145,9 @@ impl Caller<'_> {
                 quota.settle(permit, Ended::NotSent).await?;
                 return Ok(Outcome::Pending);
             }
-            failpoint::pass("enrich.sending")?;
-            let sent = transport.send(request.clone()).await;
-            failpoint::pass("enrich.answered")?;
-            self.tally.call(1);
-            let (ended, next) = match sent {
-                Err(failure) => {
-                    let ended = match failure.stage {
-                        Stage::Connect => Ended::NotSent,
-                        Stage::Head | Stage::Body => Ended::Unknown,
-                    };
-                    asking.status = None;
-                    (ended, self.failed(&mut asking, failure.to_string(), &breaker))
-                }
-                Ok(response) => {
-                    asking.calls += 1;
-                    asking.status = Some(response.status().as_u16());
-                    let verdict = lookup.read(&key, &request, &response, &mut asking.rows);
-                    let is_limited = matches!(verdict, Verdict::Limited(_));
-                    let said = Said::read(response.headers(), is_limited, self.means.clock.now());
-                    if !matches!(verdict, Verdict::Passing(_)) {
-                        breaker.succeeded();
-                    }
-                    if let Verdict::Barred(reason) = &verdict {
-                        let wait = said
-                            .resets_in
-                            .map_or(BARRED, |ms| Duration::from_millis(ms.unsigned_abs()));
-                        let until = after(self.means.clock.now(), wait);
-                        quota.pause(lookup.server(), until, reason).await?;
-                    }
-                    let next = self.judge(text, verdict, &mut asking, &mut request, &breaker);
-                    (Ended::Answered(said), next.await?)
-                }
-            };
+            let sent = transport.send(request.clone());
+            let (ended, next) =
+                self.call((text, &key), sent, &mut request, &mut asking, quota).await?;
             if let Next::Done(outcome) = next {
                 quota.settle(permit, ended).await?;
                 return Ok(outcome);
@@ -191,6 +160,50 @@ impl Caller<'_> {
                 }
             }
         }
+    }
+
+    /// Makes one call, and does what comes of it.
+    async fn call(
+        &self,
+        (text, key): (&str, &Key),
+        sent: impl Future<Output = Result<Response, Failure>>,
+        request: &mut Request,
+        asking: &mut Asking,
+        quota: &Quota,
+    ) -> Result<(Ended, Next)> {
+        let lookup = &self.enrichment.lookup;
+        let breaker = self.means.breaker(lookup.server());
+        failpoint::pass("enrich.sending")?;
+        let sent = sent.await;
+        failpoint::pass("enrich.answered")?;
+        self.tally.call(1);
+        let response = match sent {
+            Ok(response) => response,
+            Err(failure) => {
+                let ended = match failure.stage {
+                    Stage::Connect => Ended::NotSent,
+                    Stage::Head | Stage::Body => Ended::Unknown,
+                };
+                asking.status = None;
+                return Ok((ended, self.failed(asking, failure.to_string(), &breaker)));
+            }
+        };
+        asking.calls += 1;
+        asking.status = Some(response.status().as_u16());
+        let verdict = lookup.read(key, request, &response, &mut asking.rows);
+        let now = self.means.clock.now();
+        let is_limited = matches!(verdict, Verdict::Limited(_));
+        let said = Said::read(response.headers(), is_limited, now);
+        if !matches!(verdict, Verdict::Passing(_)) {
+            breaker.succeeded();
+        }
+        if let Verdict::Barred(reason) = &verdict {
+            let told = said.resets_in.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+            let until = after(now, told.unwrap_or(BARRED));
+            quota.pause(lookup.server(), until, reason).await?;
+        }
+        let next = self.judge(text, verdict, asking, request, &breaker).await?;
+        Ok((Ended::Answered(said), next))
     }
 
     /// Leaves a key that is not asked to the end to whoever asks it next.
@@ -330,8 +343,7 @@ impl Caller<'_> {
 }
 
 impl Asking {
-    fn give_up(&mut self, reason: String) -> Outcome {
-        self.reason = reason.clone();
+    fn give_up(&self, reason: String) -> Outcome {
         let attempts = self.attempts + self.refusals;
         Outcome::Failed(Failed { reason, status: self.status, attempts })
     }

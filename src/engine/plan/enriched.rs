@@ -6,6 +6,7 @@ use std::time::Duration;
 use datafusion::arrow::compute::SortOptions;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
+use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Expr, ident};
 
 use super::Planning;
@@ -41,20 +42,13 @@ impl Planning<'_> {
         found.append(&mut context.found);
         let limit = self.rate_limit(node, &mut found);
         let budgets = self.budgets(asking, &mut found);
-        let mut order = Vec::new();
-        for text in &asking.first {
-            match sql.sort(&rows, text) {
-                Ok(sort) => order.push(sort),
-                Err(fault) => found.push(fault),
-            }
-        }
+        let order = sorts(&asking.first, &rows, sql, &mut found);
         let (Some(lookup), Some(limit), true) = (built, limit, found.is_empty()) else {
             return Err(found);
         };
         let names: Vec<&str> =
             rows.schema().fields().iter().map(|field| field.name().as_str()).collect();
         let place = |name: &Located<String>| names.iter().position(|other| *other == name.value);
-        let retry = asking.retry.as_ref().map(|retry| retry.value.clone()).unwrap_or_default();
         let enrichment = Enrichment {
             lookup,
             by: asking.by.iter().filter_map(place).collect(),
@@ -66,30 +60,18 @@ impl Planning<'_> {
             budgets,
             in_flight: asking.in_flight.as_ref().map_or(IN_FLIGHT, |n| n.value).max(1) as usize,
             keep_for: asking.keep_for.as_ref().map_or(KEEP_FOR, |time| time.value.duration()),
-            rows: asking.rows.as_ref().map(|rows| rows.value).unwrap_or_default(),
-            on_missing: asking.on_missing.as_ref().map(|word| word.value).unwrap_or_default(),
-            on_error: asking.on_error.as_ref().map(|word| word.value).unwrap_or_default(),
-            retry,
+            rows: said(asking.rows.as_ref()),
+            on_missing: said(asking.on_missing.as_ref()),
+            on_error: said(asking.on_error.as_ref()),
+            retry: said(asking.retry.as_ref()),
             stop_after: asking.stop_after.as_ref().map(|time| time.value.duration()),
         };
+        found.extend(clash(&enrichment, &names, node));
         if let Some(stand_in) = &self.options.stand_in {
-            let faults = stand_in.answers.check(&node.id, enrichment.lookup.as_ref());
-            if !faults.is_empty() {
-                return Err(faults);
-            }
+            found.extend(stand_in.answers.check(&node.id, enrichment.lookup.as_ref()));
         }
-        let clash: Vec<String> = enrichment
-            .added()
-            .iter()
-            .map(|field| field.name().clone())
-            .filter(|name| names.contains(&name.as_str()))
-            .collect();
-        if !clash.is_empty() {
-            let message = format!("its input has a column `{}` already", clash.join("`, `"));
-            let fault = Diagnostic::error(Code::Id, message, node.id.at);
-            return Err(vec![
-                fault.help("leave it out, or give it another name, with `select` before"),
-            ]);
+        if !found.is_empty() {
+            return Err(found);
         }
         let mut columns: Vec<Expr> = names.iter().map(|name| ident(*name)).collect();
         let order = order.into_iter().enumerate();
@@ -139,6 +121,46 @@ impl Planning<'_> {
         }
         all
     }
+}
+
+/// Returns what the file says, or what holds if it says nothing.
+fn said<T: Clone + Default>(value: Option<&Located<T>>) -> T {
+    value.map(|value| value.value.clone()).unwrap_or_default()
+}
+
+/// Plans the order in which keys are asked.
+fn sorts(
+    first: &[Located<String>],
+    rows: &DataFrame,
+    sql: &Sql,
+    found: &mut Vec<Diagnostic>,
+) -> Vec<Sort> {
+    let mut order = Vec::new();
+    for text in first {
+        match sql.sort(rows, text) {
+            Ok(sort) => order.push(sort),
+            Err(fault) => found.push(fault),
+        }
+    }
+    order
+}
+
+/// Says when the input has a column that the look-up adds.
+fn clash(
+    enrichment: &Enrichment,
+    names: &[&str],
+    node: &Node<TransformKind>,
+) -> Option<Diagnostic> {
+    let added = enrichment.added();
+    let taken: Vec<&str> = added
+        .iter()
+        .map(|field| field.name().as_str())
+        .filter(|name| names.contains(name))
+        .collect();
+    let message = format!("its input has a column `{}` already", taken.join("`, `"));
+    let fault = Diagnostic::error(Code::Id, message, node.id.at);
+    let help = "leave it out, or give it another name, with `select` before";
+    (!taken.is_empty()).then(|| fault.help(help))
 }
 
 fn check_by(node: &Node<TransformKind>, rows: &DataFrame, sql: &Sql) -> Vec<Diagnostic> {
