@@ -7,11 +7,12 @@
 //! sources     transforms     sinks    components; the families never import each other
 //! lookups                             what an API knows of a key
 //! context                             all that a component may reach
-//! state                               the state file: what ran, what it published
+//! quota                               may another call go now, and is there budget for it
+//! state                               the state file: what ran, what it published, what was answered
 //! fetch                               files from elsewhere, resumed and kept
 //! publish                             how staged data becomes visible
 //! spec  table  sandbox                the user's words · Arrow's words · a made-up register
-//! scan  error  clock  failpoint       import nothing of ours
+//! scan  error  clock  failpoint  net  the ground; requests and responses
 //! ```
 //!
 //! A line may only point down; `tests/tidy.rs` checks it. `docs/architecture.md` tells the rest.

@@ -193,3 +193,20 @@ fn a_snapshot_that_lost_many_rows_is_refused_until_it_is_allowed() {
     project.run(&["p.yaml", "--may-shrink"]);
     assert_eq!(project.query("select count(*) from \"all\""), ["2"]);
 }
+
+#[test]
+fn rows_that_are_alike_are_one_row_where_rows_have_a_key() {
+    let project = project("  none: { csv: { path: ./leads.csv } }\n");
+    let row = "a,EC,2026-11-01T09:00:00Z\n";
+    leads(&project, &row.repeat(3));
+    assert_eq!(project.query("select count(*) from \"table\""), ["1"]);
+    project.write("leads.csv", format!("id,area,at\n{row}a,WC,2026-11-01T09:00:00Z\n"));
+    let said = project.pipeline(&["run", "write.yaml"]);
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(
+        said.err.contains("1 keys (id) arrive more than once with other values"),
+        "{}",
+        said.err
+    );
+    assert_eq!(project.query("select area from \"table\""), ["EC"]);
+}

@@ -292,6 +292,60 @@ async fn a_key_that_is_refused_ends_the_run_and_is_named_nowhere() {
     }
 }
 
+#[tokio::test]
+async fn the_shipped_pipeline_needs_the_calls_and_hours_that_plan_names() {
+    let n_leads = setting("PIPELINE_SHIPPED_LEADS", 1500);
+    let world = World::new(n_leads, Settings::default());
+    let mut leads = rusqlite::Connection::open(world.project.path("leads.db")).expect("a database");
+    let table = "CREATE TABLE leads (company_number TEXT, company_name TEXT, score INTEGER,
+                                     postcode_area TEXT, gone_at TEXT)";
+    leads.execute_batch(table).expect("a table");
+    let rows = leads.transaction().expect("a transaction");
+    for (n, number) in world.numbers.iter().enumerate() {
+        let row = rusqlite::params![number, (n * 7919 % 100) as i64];
+        rows.execute("INSERT INTO leads VALUES (?1, NULL, ?2, 'ZZ', NULL)", row).expect("a row");
+    }
+    rows.commit().expect("rows");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/officers.yaml");
+    let text = std::fs::read_to_string(shipped).expect("the pipeline");
+    let path = world.project.write("officers.yaml", &text);
+    let options = |is_run| {
+        let leads = world.project.path("leads.db").to_string_lossy().into_owned();
+        let vars =
+            [("leads".to_owned(), leads), ("api".to_owned(), "http://127.0.0.1:1".to_owned())];
+        Options { vars: BTreeMap::from(vars), ..world.options(is_run) }
+    };
+    let plan = world.during(engine::outlook(&text, &path, options(false))).await;
+    let plan = plan.expect("an outlook").0.expect("no mistakes");
+    let lookup = plan.lookups.first().expect("a look-up");
+    let (calls, seconds) = (lookup.calls as f64, lookup.seconds as f64);
+    let (began, mut n_runs) = (world.now(), 0);
+    loop {
+        let run = async {
+            let (checked, found) = engine::check(&text, &path, options(true)).await;
+            let checked = checked.unwrap_or_else(|| panic!("{found:?}"));
+            Run::new(checked).run(std::future::pending()).await
+        };
+        let report = world.during(run).await.unwrap_or_else(|error| panic!("{error}"));
+        n_runs += 1;
+        let asked = report.nodes.iter().find_map(|node| node.asked.clone()).expect("a look-up");
+        if asked.pending == 0 {
+            break;
+        }
+    }
+    let took = world.now().duration_since(began).as_secs_f64();
+    let made = world.api.calls();
+    eprintln!(
+        "{n_leads} leads: {calls} calls, {seconds} s planned; {} calls, {took:.0} s, {n_runs} runs",
+        made.total
+    );
+    assert_eq!(made.limited, 0);
+    let (window, more) = if n_leads < 20_000 { (300.0, 0.06) } else { (0.0, 0.02) };
+    assert!((took - seconds).abs() <= 0.02 * seconds + window, "{took} s, not {seconds} s");
+    let difference = (made.total as f64 - calls).abs();
+    assert!(difference <= more * calls, "{} calls, not {calls}", made.total);
+}
+
 /// A server that nobody reaches.
 #[derive(Debug)]
 struct Unreachable(Clock);

@@ -269,3 +269,25 @@ fn a_row_says_when_it_last_changed() -> Result<()> {
     assert_eq!(on("03-10", &march)?, ["a 01-10", "b 02-10", "c 03-10"]);
     Ok(())
 }
+
+#[test]
+fn within_groups_only_those_that_arrive_can_miss_rows() -> Result<()> {
+    let mut bench = Bench::new(TableWrite::Upsert, Missing::MarkGone)?;
+    bench.merge.key = vec!["id".into(), "score".into()];
+    bench.merge.within = vec!["id".into()];
+    bench.merge.newer_by = None;
+    bench.run(&[("a", 1, "x"), ("a", 2, "x"), ("b", 1, "x"), ("c", 1, "x")])?;
+    // Of `a` the second is missing; of `b` and `c` nothing is known this time.
+    assert_eq!(bench.run(&[("a", 1, "x")])?, merged(0, 0, 1, 0, 1));
+    let there = "SELECT id || score FROM leads WHERE gone_at IS NULL ORDER BY 1";
+    assert_eq!(bench.table(there)?, ["a1", "b1", "c1"]);
+
+    // A part of the key marks all rows of its group.
+    bench.merge.write = TableWrite::MarkGone;
+    bench.merge.missing = Missing::Keep;
+    bench.merge.key = vec!["id".into()];
+    bench.merge.within = Vec::new();
+    assert_eq!(bench.run(&[("b", 0, "x"), ("unknown", 0, "x")])?.gone, 1);
+    assert_eq!(bench.table(there)?, ["a1", "c1"]);
+    Ok(())
+}
