@@ -346,6 +346,45 @@ async fn the_shipped_pipeline_needs_the_calls_and_hours_that_plan_names() {
     assert!(difference <= more * calls, "{} calls, not {calls}", made.total);
 }
 
+#[tokio::test]
+async fn a_company_that_changed_since_its_answer_is_asked_again() {
+    let world = World::new(30, Settings::default());
+    let number = |n: usize| world.numbers[n].as_str();
+    let list = |moment: &str| {
+        let rows: String = (0..30).map(|n| format!("{},{moment}\n", number(n))).collect();
+        format!("company_number,changed\n{rows}{},2026-11-02T10:00:00Z\n", number(7))
+    };
+    let source = "csv: { path: '${keys}' }";
+    let typed = format!("{source}, contract: {{ columns: {{ changed: {{ type: timestamp }} }} }}");
+    let text =
+        PIPELINE.replace("OPTIONS", "newer_by: changed\n    rows: first").replace(source, &typed);
+    let text = text.replace(
+        "key: [company_number, officer_id] }",
+        "key: [company_number, officer_id, changed] }",
+    );
+    let path = world.project.write("officers.yaml", &text);
+    let n_calls = |moment: &'static str| {
+        let (world, text, path) = (&world, &text, &path);
+        world.project.write("keys.csv", list(moment));
+        async move {
+            let before = world.api.calls().total;
+            let run = async {
+                let (checked, found) = engine::check(text, path, world.options(true)).await;
+                let checked = checked.unwrap_or_else(|| panic!("{found:?}"));
+                Run::new(checked).run(std::future::pending()).await
+            };
+            world.during(run).await.unwrap_or_else(|error| panic!("{error}"));
+            world.api.calls().total - before
+        }
+    };
+    assert!(n_calls("2026-11-01T00:00:00Z").await >= 30);
+    // An hour later one of them has changed since its answer.
+    world.during(world.clock.sleep(Duration::from_secs(2 * 3600))).await;
+    let again = n_calls("2026-11-01T00:00:00Z").await;
+    assert!((1..=2).contains(&again), "{again}");
+    assert_eq!(n_calls("2026-11-01T00:00:00Z").await, 0);
+}
+
 /// A server that nobody reaches.
 #[derive(Debug)]
 struct Unreachable(Clock);

@@ -69,6 +69,9 @@ struct TransformKeys {
     in_flight: u32,
     /// How long an answer is as good as asking; 30d if it is not given.
     keep_for: Period,
+    /// A column with a moment or a day: a key is asked about again when a row of it is newer than
+    /// the answer that is kept.
+    newer_by: String,
     /// What becomes of an answer with several rows; `each` if it is not given.
     rows: AnswerRows,
     /// What happens to rows whose key the API does not know; `drop` if it is not given.

@@ -18,6 +18,8 @@ pub struct Asking {
     pub in_flight: Option<Located<u32>>,
     /// How long an answer is as good as asking.
     pub keep_for: Option<Located<Period>>,
+    /// The column by which a row is newer than an answer.
+    pub newer_by: Option<Located<String>>,
     /// What becomes of an answer with several rows.
     pub rows: Option<Located<AnswerRows>>,
     /// What happens to rows whose key the API does not know.

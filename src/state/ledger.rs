@@ -74,16 +74,17 @@ impl Ledger {
         Ok(answers)
     }
 
-    /// Returns those of some keys that a look-up has answers to since a moment.
+    /// Returns those of some keys that a look-up has answers to since a moment, and when each was
+    /// given, in milliseconds since 1970.
     pub async fn known(
         &self,
         lookup: &str,
         keys: Vec<String>,
         since: Timestamp,
-    ) -> Result<Vec<String>> {
-        let sql = "SELECT key FROM engine_answers
+    ) -> Result<Vec<(String, i64)>> {
+        let sql = "SELECT key, asked_at FROM engine_answers
                    WHERE lookup = ?1 AND key IN (SELECT value FROM json_each(?2)) AND asked_at >= ?3";
-        self.select(sql, lookup, keys, since, |row| row.get(0)).await
+        self.select(sql, lookup, keys, since, |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
     async fn select<T: Send + 'static>(

@@ -138,6 +138,8 @@ pub struct Enrichment {
     pub in_flight: usize,
     /// How long an answer is as good as asking.
     pub keep_for: Duration,
+    /// The column, by index, by which a row is newer than an answer.
+    pub newer_by: Option<usize>,
     /// What becomes of an answer with several rows.
     pub rows: AnswerRows,
     /// What happens to rows whose key the API does not know.

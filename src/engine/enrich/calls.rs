@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::keys::read_key;
+use super::keys::{Wanted, read_key};
 use super::means::{Asked, Means};
 use crate::clock::after;
 use crate::engine::land::Tally;
@@ -93,16 +93,17 @@ enum Next {
 
 impl Caller<'_> {
     /// Asks about a key; an answer is in the ledger when this returns. Errors end the run.
-    pub(super) async fn ask(&self, key: String) -> Result<(String, Outcome)> {
+    pub(super) async fn ask(&self, wanted: Wanted) -> Result<(Wanted, Outcome)> {
+        let key = &wanted.key;
         let outcome = match &self.means.asked {
             Asked::Api { quota, transport } => {
-                self.ask_api(&key, quota, transport.as_ref()).await?
+                self.ask_api(&wanted, quota, transport.as_ref()).await?
             }
             Asked::StandIn(answers) => {
-                let asked = answers.ask(self.node, self.enrichment, &read_key(&key))?;
+                let asked = answers.ask(self.node, self.enrichment, &read_key(key))?;
                 self.tally.call(asked.calls);
                 match asked.answer {
-                    Ok(answer) => self.answered(&key, answer).await?,
+                    Ok(answer) => self.answered(key, answer).await?,
                     Err((reason, status)) => {
                         let attempts = u32::try_from(asked.calls).unwrap_or(u32::MAX);
                         Outcome::Failed(Failed { reason, status, attempts })
@@ -111,15 +112,16 @@ impl Caller<'_> {
             }
             Asked::Nobody => Outcome::Pending,
         };
-        Ok((key, outcome))
+        Ok((wanted, outcome))
     }
 
     async fn ask_api(
         &self,
-        text: &str,
+        wanted: &Wanted,
         quota: &Quota,
         transport: &dyn Transport,
     ) -> Result<Outcome> {
+        let text = wanted.key.as_str();
         let lookup = &self.enrichment.lookup;
         let key = read_key(text);
         let mut request = lookup.ask(&key);
@@ -137,7 +139,7 @@ impl Caller<'_> {
             };
             let permit = permit?;
             // Somebody else may have asked in the meantime.
-            if asking.calls == 0 && self.is_known(text).await? {
+            if asking.calls == 0 && self.is_known(wanted).await? {
                 quota.settle(permit, Ended::NotSent).await?;
                 return Ok(Outcome::Answered);
             }
@@ -285,10 +287,10 @@ impl Caller<'_> {
         Ok(Outcome::Answered)
     }
 
-    async fn is_known(&self, key: &str) -> Result<bool> {
+    async fn is_known(&self, wanted: &Wanted) -> Result<bool> {
         let Some(ledger) = &self.means.ledger else { return Ok(false) };
-        let known = ledger.known(self.lookup, vec![key.to_owned()], self.since).await?;
-        Ok(!known.is_empty())
+        let known = ledger.known(self.lookup, vec![wanted.key.clone()], self.since).await?;
+        Ok(wanted.is_met(known.first().map(|(_, at)| *at)))
     }
 
     /// Sets aside what a call costs; `false` when a budget is spent.

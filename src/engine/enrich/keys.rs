@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::{SortOptions, cast};
-use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::datatypes::{DataType, Schema, TimeUnit, TimestampMillisecondType};
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::Result as PlanResult;
 
@@ -21,6 +21,13 @@ pub(super) enum RowKey {
     Null,
     /// Nothing that the API could know, and why.
     Impossible(String),
+}
+
+impl Wanted {
+    /// Says whether an answer that was given then is as good as asking.
+    pub(super) fn is_met(&self, answered_at: Option<i64>) -> bool {
+        answered_at.is_some_and(|at| self.newest.is_none_or(|newest| at >= newest))
+    }
 }
 
 /// Returns the key of each row of a batch.
@@ -50,16 +57,38 @@ pub(super) fn read_key(text: &str) -> Key {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-/// Distinct keys, with the first rank of each.
+/// Distinct keys, with the first rank of each and the moment of its newest row.
 pub(super) struct Distinct {
     ranker: Option<(RowConverter, usize)>,
-    /// Rank, and the place among all keys, by key.
-    keys: HashMap<String, (Vec<u8>, usize)>,
+    /// The column by which rows are newer.
+    newer_by: Option<usize>,
+    keys: HashMap<String, Place>,
+}
+
+/// Where a key stands among the others.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    rank: Vec<u8>,
+    nth: usize,
+    /// In milliseconds since 1970.
+    newest: Option<i64>,
+}
+
+/// A key that is to be asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) key: String,
+    /// An answer before this moment, in milliseconds since 1970, is too old.
+    pub(super) newest: Option<i64>,
 }
 
 impl Distinct {
     /// Begins without keys. The last columns of rows are their order, one for each direction.
-    pub(super) fn new(schema: &Schema, order: &[SortOptions]) -> PlanResult<Self> {
+    pub(super) fn new(
+        schema: &Schema,
+        order: &[SortOptions],
+        newer_by: Option<usize>,
+    ) -> PlanResult<Self> {
         let n_columns = schema.fields().len() - order.len();
         let field = |(index, options): (usize, &SortOptions)| {
             let data_type = schema.field(n_columns + index).data_type().clone();
@@ -72,7 +101,7 @@ impl Distinct {
                 Some((RowConverter::new(fields)?, n_columns))
             }
         };
-        Ok(Self { ranker, keys: HashMap::new() })
+        Ok(Self { ranker, newer_by, keys: HashMap::new() })
     }
 
     /// Adds the keys of a batch.
@@ -84,26 +113,42 @@ impl Distinct {
             }
             None => None,
         };
+        let moments = match self.newer_by {
+            Some(column) => {
+                let moments = DataType::Timestamp(TimeUnit::Millisecond, None);
+                Some(cast(batch.column(column), &moments)?)
+            }
+            None => None,
+        };
+        let moments =
+            moments.as_ref().map(|moments| moments.as_primitive::<TimestampMillisecondType>());
         for (row, key) in keys.into_iter().enumerate() {
             let RowKey::Key(key) = key else { continue };
             let rank = ranks.as_ref().map(|ranks| ranks.row(row).as_ref().to_vec());
             let rank = rank.unwrap_or_default();
-            let place = self.keys.len();
+            let newest = moments.filter(|moments| moments.is_valid(row)).map(|m| m.value(row));
+            let nth = self.keys.len();
             match self.keys.entry(key) {
                 Entry::Vacant(entry) => {
-                    entry.insert((rank, place));
+                    entry.insert(Place { rank, nth, newest });
                 }
-                Entry::Occupied(mut entry) if rank < entry.get().0 => entry.get_mut().0 = rank,
-                Entry::Occupied(_) => {}
+                Entry::Occupied(mut entry) => {
+                    let place = entry.get_mut();
+                    place.newest = place.newest.max(newest);
+                    if rank < place.rank {
+                        place.rank = rank;
+                    }
+                }
             }
         }
         Ok(())
     }
 
     /// Returns the keys in the order in which they are asked.
-    pub(super) fn in_order(self) -> Vec<String> {
-        let mut keys: Vec<(String, (Vec<u8>, usize))> = self.keys.into_iter().collect();
+    pub(super) fn in_order(self) -> Vec<Wanted> {
+        let mut keys: Vec<(String, Place)> = self.keys.into_iter().collect();
         keys.sort_by(|a, b| a.1.cmp(&b.1));
-        keys.into_iter().map(|(key, _)| key).collect()
+        let wanted = |(key, place): (String, Place)| Wanted { key, newest: place.newest };
+        keys.into_iter().map(wanted).collect()
     }
 }

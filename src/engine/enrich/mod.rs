@@ -29,7 +29,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::calls::{Caller, Failed, Outcome, Stop};
 use self::emit::Emitter;
-use self::keys::{Distinct, RowKey, keys_of};
+use self::keys::{Distinct, RowKey, Wanted, keys_of};
 use super::land::{Landed, Tally};
 use crate::clock::after;
 use crate::error::{Error, Result};
@@ -105,10 +105,11 @@ impl Enriching {
     async fn land(
         &self,
         mut input: SendableRecordBatchStream,
-    ) -> PlanResult<(Landed, Vec<String>)> {
+    ) -> PlanResult<(Landed, Vec<Wanted>)> {
         let name = format!("{}.rows", self.node);
         let rows = Landed::new(input.schema(), &name, Arc::clone(&self.folder));
-        let mut distinct = Distinct::new(&input.schema(), &self.enrichment.order)?;
+        let mut distinct =
+            Distinct::new(&input.schema(), &self.enrichment.order, self.enrichment.newer_by)?;
         while let Some(batch) = input.next().await {
             let batch = batch?;
             let keys = keys_of(&batch, &self.enrichment.by, self.enrichment.lookup.as_ref())?;
@@ -124,7 +125,7 @@ impl Enriching {
     }
 
     /// Asks about the keys that the ledger does not know.
-    async fn ask(&self, rows: Landed, keys: Vec<String>) -> Result<Known> {
+    async fn ask(&self, rows: Landed, keys: Vec<Wanted>) -> Result<Known> {
         let means = self.means()?;
         let lookup = ledger_name(&self.enrichment);
         let began = means.clock.now();
@@ -157,9 +158,9 @@ impl Enriching {
             let Some(done) = in_flight.next().await else { break };
             match done? {
                 (_, Outcome::Answered) => asked.answered += 1,
-                (key, Outcome::Failed(why)) => {
+                (wanted, Outcome::Failed(why)) => {
                     asked.failed += 1;
-                    failed.insert(key, why);
+                    failed.insert(wanted.key, why);
                 }
                 (_, Outcome::Pending) => asked.pending += 1,
             }
@@ -193,16 +194,18 @@ impl Enriching {
     /// Returns the keys to which the ledger has no answer that is young enough.
     async fn without_known(
         &self,
-        keys: Vec<String>,
+        keys: Vec<Wanted>,
         lookup: &str,
         since: Timestamp,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<Wanted>> {
         let Some(ledger) = &self.means()?.ledger else { return Ok(keys) };
         let mut open = Vec::new();
         for keys in keys.chunks(AT_A_TIME) {
-            let known = ledger.known(lookup, keys.to_vec(), since).await?;
-            let known: HashSet<String> = known.into_iter().collect();
-            open.extend(keys.iter().filter(|key| !known.contains(*key)).cloned());
+            let names = keys.iter().map(|wanted| wanted.key.clone()).collect();
+            let known = ledger.known(lookup, names, since).await?;
+            let known: HashMap<String, i64> = known.into_iter().collect();
+            let is_open = |wanted: &&Wanted| !wanted.is_met(known.get(&wanted.key).copied());
+            open.extend(keys.iter().filter(is_open).cloned());
         }
         Ok(open)
     }

@@ -7,12 +7,13 @@ use super::{Common, Reading};
 use crate::spec::{Asking, Located};
 
 /// The keys beside `enrich`.
-pub(super) const ASKING_KEYS: [&str; 11] = [
+pub(super) const ASKING_KEYS: [&str; 12] = [
     "by",
     "rate_limit",
     "budget",
     "in_flight",
     "keep_for",
+    "newer_by",
     "rows",
     "on_missing",
     "on_error",
@@ -21,8 +22,8 @@ pub(super) const ASKING_KEYS: [&str; 11] = [
     "first",
 ];
 
-const TRANSFORM_KEYS: [&str; 14] = {
-    let mut keys = [""; 14];
+const TRANSFORM_KEYS: [&str; 15] = {
+    let mut keys = [""; 15];
     (keys[0], keys[1], keys[2]) = ("from", "with", "output");
     let mut index = 0;
     while index < ASKING_KEYS.len() {
@@ -88,6 +89,7 @@ pub(super) fn read_asking<'de, A: MapAccess<'de>>(
         "rate_limit" => asking.rate_limit = reading.value(path, map, A::next_value)?,
         "budget" => asking.budget = reading.value(path, map, A::next_value)?.unwrap_or_default(),
         "in_flight" => asking.in_flight = reading.value(path, map, A::next_value)?,
+        "newer_by" => asking.newer_by = reading.value(path, map, A::next_value)?,
         "keep_for" => asking.keep_for = reading.value(path, map, A::next_value)?,
         "rows" => asking.rows = reading.value(path, map, A::next_value)?,
         "on_missing" => asking.on_missing = reading.value(path, map, A::next_value)?,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::compute::SortOptions;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::expr::Sort;
@@ -15,6 +16,7 @@ use crate::engine::file::Node;
 use crate::lookups::LookupKind;
 use crate::quota::Limit;
 use crate::spec::{Asking, Budget, Code, Diagnostic, Family as _, Located};
+use crate::table::ColumnType;
 use crate::transforms::{Enrichment, Operator, Planned, TransformKind};
 
 /// Calls on their way at once, if the file does not say.
@@ -60,6 +62,7 @@ impl Planning<'_> {
             budgets,
             in_flight: asking.in_flight.as_ref().map_or(IN_FLIGHT, |n| n.value).max(1) as usize,
             keep_for: asking.keep_for.as_ref().map_or(KEEP_FOR, |time| time.value.duration()),
+            newer_by: asking.newer_by.as_ref().and_then(place),
             rows: said(asking.rows.as_ref()),
             on_missing: said(asking.on_missing.as_ref()),
             on_error: said(asking.on_error.as_ref()),
@@ -170,7 +173,24 @@ fn check_by(node: &Node<TransformKind>, rows: &DataFrame, sql: &Sql) -> Vec<Diag
         let fault = Diagnostic::error(Code::BadValue, message, node.kind_at);
         return vec![fault.help("add them: `by: [company_number]`")];
     }
-    by.iter().filter_map(|name| sql.column_of(rows, name).err()).collect()
+    let mut found: Vec<Diagnostic> =
+        by.iter().filter_map(|name| sql.column_of(rows, name).err()).collect();
+    if let Some(name) = &node.common.asking.newer_by {
+        found.extend(sql.column_of(rows, name).err().or_else(|| no_moment(rows, name)));
+    }
+    found
+}
+
+/// Says when a column cannot tell when a row changed.
+fn no_moment(rows: &DataFrame, name: &Located<String>) -> Option<Diagnostic> {
+    let kind = rows.schema().field_with_unqualified_name(name).ok()?.data_type().clone();
+    let is_moment = matches!(kind, DataType::Timestamp(_, _) | DataType::Date32)
+        || ColumnType::String.takes(&kind);
+    let message = format!("`{}` is {kind}, and no moment", name.value);
+    let fault = Diagnostic::error(Code::WrongType, message, name.at);
+    (!is_moment).then(|| {
+        fault.help("name a column of type timestamp or date, or of texts as 2026-11-02T09:00:00Z")
+    })
 }
 
 fn unknown<'a>(
