@@ -515,7 +515,8 @@ impl<'de, K: Family> Visitor<'de> for NodeSeed<'_, K> {
                     kind.get_or_insert((read, key.at));
                 }
             } else if common_keys(K::NAME).contains(&word) {
-                match ASKING_KEYS.contains(&word) {
+                // `newer_by` is a word of sinks, too.
+                match K::NAME == "transform" && ASKING_KEYS.contains(&word) {
                     true => read_asking(reading, &path, &key, map, &mut common.asking)?,
                     false => read_common(reading, &path, map, &mut common)?,
                 }
