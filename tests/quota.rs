@@ -10,6 +10,7 @@ use pipeline::clock::{Clock, Simulation, after};
 use pipeline::error::{Error, Result};
 use pipeline::quota::{Ended, Limit, Quota, Said};
 use pipeline::spec;
+use pipeline::state::Shared;
 
 /// A server that allows so many calls in a fixed window, which begins with the first call after
 /// the last one ended.
@@ -106,7 +107,7 @@ async fn measure(hours: u64, n_processes: u64, other_every: Option<f64>) -> Resu
     let ch = limit("rate_limits: { ch: { rates: [600/5m], follow_headers: true } }");
     let mut all: Vec<futures::future::LocalBoxFuture<'_, Result<()>>> = Vec::new();
     for process in 0..n_processes {
-        let quota = Quota::open(&state, &format!("p{process}"), clock)?;
+        let quota = Quota::open(Shared::open(&state, clock)?, &format!("p{process}")).await?;
         for worker in 0..4 {
             let (quota, ch) = (quota.clone(), Arc::clone(&ch));
             all.push(Box::pin(work(quota, ch, &server, process * 101 + worker)));
@@ -138,17 +139,21 @@ fn hours() -> u64 {
     std::env::var("PIPELINE_QUOTA_HOURS").ok().and_then(|hours| hours.parse().ok()).unwrap_or(1)
 }
 
+/// Asserts that every call that is allowed is made, and not one more.
+async fn check(n_processes: u64, other_every: Option<f64>) -> Result<()> {
+    let Measured { share, limited } = measure(hours(), n_processes, other_every).await?;
+    let others = if other_every.is_some() { " and another" } else { "" };
+    let who = format!("{n_processes} processes{others}");
+    eprintln!("{who}: {:.3} %, {limited} of 429", share * 100.0);
+    assert_eq!(limited, 0, "{who}");
+    assert!(share >= 0.995, "{who}: {share}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn every_call_that_is_allowed_is_made_and_not_one_more() -> Result<()> {
     for n_processes in [1, 2, 4] {
-        let measured = measure(hours(), n_processes, None).await?;
-        eprintln!(
-            "{n_processes} processes: {:.3} %, {} of 429",
-            measured.share * 100.0,
-            measured.limited
-        );
-        assert_eq!(measured.limited, 0, "{n_processes} processes");
-        assert!(measured.share >= 0.995, "{n_processes} processes: {}", measured.share);
+        check(n_processes, None).await?;
     }
     Ok(())
 }
@@ -156,14 +161,7 @@ async fn every_call_that_is_allowed_is_made_and_not_one_more() -> Result<()> {
 #[tokio::test]
 async fn others_with_the_same_key_are_left_their_part() -> Result<()> {
     for n_processes in [1, 4] {
-        let measured = measure(hours(), n_processes, Some(1.5)).await?;
-        eprintln!(
-            "{n_processes} and another: {:.3} %, {} of 429",
-            measured.share * 100.0,
-            measured.limited
-        );
-        assert_eq!(measured.limited, 0, "{n_processes} processes and another");
-        assert!(measured.share >= 0.995, "{n_processes} and another: {}", measured.share);
+        check(n_processes, Some(1.5)).await?;
     }
     Ok(())
 }

@@ -138,7 +138,7 @@ fn open(named: &Named, surroundings: &Surroundings) -> Result<Option<Outputs>> {
 }
 
 /// Says what is left of a rate limit.
-pub(super) fn left_of(limit: &LimitNow) -> String {
+fn left_of(limit: &LimitNow) -> String {
     let left = match (limit.allowed, limit.remain) {
         (Some(allowed), Some(remain)) => format!("{remain} of {allowed} calls left"),
         _ => format!("{} calls made", limit.sent),

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use datafusion::arrow::compute::SortOptions;
 use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, MemorySchemaProvider};
 use datafusion::common::{Column, DataFusionError, SchemaError};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::expr::Sort;
+use datafusion::logical_expr::{Expr, ident};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser;
@@ -139,7 +141,7 @@ impl Sql {
     }
 
     /// Plans an item of an ORDER BY list over planned rows.
-    pub fn sort(&self, rows: &DataFrame, text: &Located<String>) -> Result<Sort, Diagnostic> {
+    fn sort(&self, rows: &DataFrame, text: &Located<String>) -> Result<Sort, Diagnostic> {
         let order = self.order(text)?;
         let item = SQLExprWithAlias { expr: order.expr, alias: None };
         let state = self.session.state();
@@ -149,6 +151,37 @@ impl Sql {
         let ascending = order.options.asc.unwrap_or(true);
         let nulls_first = order.options.nulls_first.unwrap_or(false);
         Ok(Sort::new(expression, ascending, nulls_first))
+    }
+
+    /// Plans items of an ORDER BY list over planned rows: returns the rows with a column for each
+    /// item at their end, and the direction of each.
+    pub fn with_order(
+        &self,
+        rows: DataFrame,
+        items: &[Located<String>],
+    ) -> Result<(DataFrame, Vec<SortOptions>), Vec<Diagnostic>> {
+        let (mut order, mut found) = (Vec::new(), Vec::new());
+        for item in items {
+            match self.sort(&rows, item) {
+                Ok(sort) => order.push(sort),
+                Err(fault) => found.push(fault),
+            }
+        }
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let direction =
+            |sort: &Sort| SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first };
+        let directions = order.iter().map(direction).collect();
+        let names = rows.schema().fields().iter().map(|field| ident(field.name()));
+        let mut columns: Vec<Expr> = names.collect();
+        let own = order.into_iter().enumerate();
+        columns.extend(own.map(|(nth, sort)| sort.expr.alias(format!("__order_{nth}"))));
+        let rows = rows.select(columns).map_err(|error| {
+            let at = items.first().map(|item| item.at).unwrap_or_default();
+            vec![Diagnostic::error(Code::SqlPlan, error.strip_backtrace(), at)]
+        })?;
+        Ok((rows, directions))
     }
 
     /// Plans `SELECT items FROM table WHERE condition`; mistakes are looked up in `origin`.

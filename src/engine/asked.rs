@@ -8,7 +8,7 @@ use super::run::Run;
 use crate::error::Result;
 use crate::net::{Bounds, Client, Transport};
 use crate::quota::Quota;
-use crate::state::Ledger;
+use crate::state::{Ledger, Shared};
 
 impl Run {
     pub(super) fn has_lookups(&self) -> bool {
@@ -16,15 +16,16 @@ impl Run {
     }
 
     /// Lets look-ups ask.
-    pub(super) fn get_means(&self) -> Result<()> {
+    pub(super) async fn get_means(&self) -> Result<()> {
         if !self.has_lookups() {
             return Ok(());
         }
-        let (state, options) = (&self.checked.state, &self.checked.options);
+        let options = &self.checked.options;
+        let state = Shared::open(&self.checked.state, options.clock)?;
         let asked = match &options.stand_in {
             Some(stand_in) => Asked::StandIn(Arc::clone(&stand_in.answers)),
             None => {
-                let quota = Quota::open(state, &self.checked.name, options.clock)?;
+                let quota = Quota::open(state.clone(), &self.checked.name).await?;
                 let transport: Arc<dyn Transport> = match &options.transport {
                     Some(transport) => Arc::clone(transport),
                     None => Arc::new(Client::new(Bounds::default())?),
@@ -32,7 +33,7 @@ impl Run {
                 Asked::Api { quota, transport }
             }
         };
-        self.set_means(Some(Ledger::open(state, options.clock)?), asked);
+        self.set_means(Some(Ledger::open(state)), asked);
         Ok(())
     }
 

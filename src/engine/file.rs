@@ -27,7 +27,7 @@ use crate::spec::{
     Schedule, TestCase, Text, VarDecl, did_you_mean, is_id, list,
 };
 use crate::table::ColumnType;
-use crate::transforms::TransformKind;
+use crate::transforms::{LOOKUP_PORTS, TransformKind};
 
 /// A pipeline file.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +88,7 @@ impl File {
         let rejects = self.with_rejects().map(|id| format!("{id}.rejected"));
         let enriches = |node: &&Node<TransformKind>| node.kind.settings().enriches().is_some();
         let of = |node: &Node<TransformKind>| {
-            ["missing", "pending"].map(|port| format!("{}.{port}", node.id.value))
+            LOOKUP_PORTS.map(|port| format!("{}.{port}", node.id.value))
         };
         rejects.chain(self.transforms.iter().filter(enriches).flat_map(of))
     }

@@ -97,19 +97,22 @@ struct Ranker {
     n_columns: usize,
 }
 
+/// Returns what makes ranks of the last columns of rows, which are their order.
+pub(super) fn order_converter(schema: &Schema, order: &[SortOptions]) -> PlanResult<RowConverter> {
+    let fields = &schema.fields()[schema.fields().len() - order.len()..];
+    let field = |(field, options): (&Arc<Field>, &SortOptions)| {
+        SortField::new_with_options(field.data_type().clone(), *options)
+    };
+    Ok(RowConverter::new(fields.iter().zip(order).map(field).collect())?)
+}
+
 impl Ranker {
     fn new(schema: &Schema, by: Vec<usize>, order: &[SortOptions]) -> PlanResult<Self> {
         let n_columns = schema.fields().len() - order.len();
         let field = |index: usize| SortField::new(schema.field(index).data_type().clone());
-        let ordered = |(index, options): (usize, &SortOptions)| {
-            SortField::new_with_options(
-                schema.field(n_columns + index).data_type().clone(),
-                *options,
-            )
-        };
         Ok(Self {
             key: RowConverter::new(by.iter().map(|&index| field(index)).collect())?,
-            order: RowConverter::new(order.iter().enumerate().map(ordered).collect())?,
+            order: order_converter(schema, order)?,
             all: RowConverter::new((0..n_columns).map(field).collect())?,
             by,
             n_columns,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::check::Options;
 use super::file::File;
 use crate::spec::{Code, Diagnostic, Located, Mark, Origin};
+use crate::transforms::LOOKUP_PORTS;
 
 /// The edges of a pipeline: for each node the nodes (without ports) that feed it.
 pub(super) type Edges = BTreeMap<String, Vec<Located<String>>>;
@@ -14,9 +15,8 @@ pub(super) type Edges = BTreeMap<String, Vec<Located<String>>>;
 /// The files in which inputs are named, by reader and input, when not in the pipeline's own.
 pub(super) type Origins = BTreeMap<(String, String), Arc<Origin>>;
 
-/// The ports that are complete when their node was read to its end: rows that it refused, rows whose
-/// key an API does not know, and rows whose key was not asked.
-const LATE: [&str; 3] = ["rejected", "missing", "pending"];
+/// The port of the rows that a node refused.
+const REJECTED: &str = "rejected";
 
 /// Returns the id of the node that an input names: `usable.rejected` is a port of `usable`.
 pub(super) fn node_of(input: &str) -> &str {
@@ -25,7 +25,7 @@ pub(super) fn node_of(input: &str) -> &str {
 
 /// Says whether an input is a port that is complete when its node was read to its end.
 pub(super) fn is_late(input: &str) -> bool {
-    input.split_once('.').is_some_and(|(_, port)| LATE.contains(&port))
+    input.split_once('.').is_some_and(|(_, port)| port == REJECTED || LOOKUP_PORTS.contains(&port))
 }
 
 /// Sorts the nodes so that each comes after those that feed it; notes each circle once. Returns

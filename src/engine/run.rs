@@ -242,7 +242,7 @@ impl Run {
     ) -> Result<Vec<StagedSink>> {
         let folders = self.announce(state)?;
         let _ = self.checked.plan.folder.set(self.own_folder());
-        self.get_means()?;
+        self.get_means().await?;
         self.set_positions(&State::positions(state.path(), &self.checked.name)?);
         let mut staged = self.guarded(self.execute(Some(&folders)), stop).await?;
         self.check_shrunk(state)?;

@@ -1,32 +1,22 @@
 //! Permits: who may call waits here until it may.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use super::store::{self, Taken, Wanted};
 use super::{Limit, Said, budget};
-use crate::clock::Clock;
-use crate::error::{Error, Result};
-use crate::publish::BUSY;
+use crate::error::Result;
 use crate::spec::Budget;
-use crate::state::State;
+use crate::state::Shared;
 
-/// The rate limits of a state file.
+/// The rate limits of a state file, for one pipeline.
 #[derive(Clone, Debug)]
 pub struct Quota {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    connection: Mutex<Connection>,
-    clock: Clock,
-    owner: String,
-    settled: Notify,
+    state: Shared,
+    owner: Arc<str>,
+    settled: Arc<Notify>,
 }
 
 /// The right to make one call. It must be settled when the call has ended; one that never is counts
@@ -55,16 +45,11 @@ pub enum Ended {
 impl Quota {
     /// Opens the rate limits of a state file for a pipeline, and forgets calls that an earlier run
     /// of it left behind.
-    pub fn open(state: &Path, owner: &str, clock: Clock) -> Result<Self> {
-        State::open(state)?;
-        let connection = Connection::open(state)?;
-        connection.busy_timeout(BUSY)?;
-        // A power cut may lose the last moments: the server's headers make up for them.
-        connection.pragma_update(None, "synchronous", "normal")?;
-        store::forget(&connection, owner)?;
-        let (connection, owner) = (Mutex::new(connection), owner.to_owned());
-        let settled = Notify::new();
-        Ok(Self { inner: Arc::new(Inner { connection, clock, owner, settled }) })
+    pub async fn open(state: Shared, owner: &str) -> Result<Self> {
+        let owner: Arc<str> = owner.into();
+        let forgotten = Arc::clone(&owner);
+        state.on_thread(move |connection, _| store::forget(connection, &forgotten)).await?;
+        Ok(Self { state, owner, settled: Arc::default() })
     }
 
     /// Waits until a call to a server may go: the rate limit allows it, the server does not bar us,
@@ -79,19 +64,20 @@ impl Quota {
     ) -> Result<Permit> {
         let (server, asked) = (server.to_owned(), asked.to_owned());
         let claim = claim.map(|claim| claim.0);
-        let wanted = Wanted { server, asked, owner: self.inner.owner.clone(), claim };
+        let wanted = Wanted { server, asked, owner: self.owner.to_string(), claim };
         loop {
             let (limited, wanted) = (Arc::clone(limit), wanted.clone());
-            let taken = self.on_thread(move |connection, _, now| {
-                store::take(connection, &limited, &wanted, now)
+            let taken = self.state.on_thread(move |connection, now| {
+                store::take(connection, &limited, &wanted, now.as_millisecond())
             });
             match taken.await? {
                 Taken::Permit(call) => return Ok(Permit { call, limit: Arc::clone(limit) }),
                 Taken::Wait(until) => {
                     let until = Timestamp::from_millisecond(until).unwrap_or(Timestamp::MAX);
+                    let clock = self.state.clock();
                     tokio::select! {
-                        () = self.inner.settled.notified() => {}
-                        () = self.inner.clock.sleep_until(until) => {}
+                        () = self.settled.notified() => {}
+                        () = clock.sleep_until(until) => {}
                     }
                 }
             }
@@ -110,26 +96,28 @@ impl Quota {
 
     async fn end(&self, permit: Permit, ended: Ended, is_last: bool) -> Result<Claim> {
         let call = permit.call;
-        let settled = self.on_thread(move |connection, _, now| {
+        let settled = self.state.on_thread(move |connection, now| {
+            let now = now.as_millisecond();
             store::settle(connection, &permit.limit, (call, is_last), &ended, now)
         });
         settled.await?;
-        self.inner.settled.notify_one();
+        self.settled.notify_one();
         Ok(Claim(call))
     }
 
     /// Gives up something that was asked in part.
     pub async fn release(&self, claim: Claim) -> Result<()> {
-        self.on_thread(move |connection, _, _| store::release(connection, claim.0)).await
+        self.state.on_thread(move |connection, _| store::release(connection, claim.0)).await
     }
 
     /// Bars a server for everybody who shares the state file, until a moment.
     pub async fn pause(&self, server: &str, until: Timestamp, reason: &str) -> Result<()> {
         let (server, reason) = (server.to_owned(), reason.to_owned());
-        self.on_thread(move |connection, _, _| {
-            store::pause(connection, &server, until.as_millisecond(), &reason)
-        })
-        .await
+        self.state
+            .on_thread(move |connection, _| {
+                store::pause(connection, &server, until.as_millisecond(), &reason)
+            })
+            .await
     }
 
     /// Sets an amount of a budget aside; `Some` is the moment from which on there is something again
@@ -141,24 +129,10 @@ impl Quota {
         amount: u64,
     ) -> Result<Option<Timestamp>> {
         let (name, budget) = (name.to_owned(), budget.clone());
-        self.on_thread(move |connection, inner, _| {
-            budget::spend(connection, (&name, &budget), amount, inner.clock.now())
-        })
-        .await
-    }
-
-    /// Works on the state file on a thread where waiting for another process holds up nobody.
-    async fn on_thread<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection, &Inner, i64) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let inner = Arc::clone(&self.inner);
-        let _busy = inner.clock.busy();
-        let work = tokio::task::spawn_blocking(move || {
-            let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = inner.clock.now().as_millisecond();
-            work(&mut connection, &inner, now)
-        });
-        work.await.map_err(|error| Error::internal("a rate limit was kept").because(error))?
+        self.state
+            .on_thread(move |connection, now| {
+                budget::spend(connection, (&name, &budget), amount, now)
+            })
+            .await
     }
 }

@@ -64,14 +64,19 @@ pub(super) fn take(
         return Ok(Taken::Wait(now + SAME));
     }
     let mut windows = Vec::new();
-    let mut wait = None;
+    let (mut wait, mut has_rolled) = (None, false);
     for rate in &limit.rates {
-        let mut window = read(&tx, &limit.name, rate)?;
+        let before = read(&tx, &limit.name, rate)?;
+        let mut window = before.clone();
         let in_flight = in_flight(&tx, &limit.name, &window, now)?;
         if let Decision::Wait(until) = window.decide(rate, in_flight, now) {
             wait = wait.max(Some(until));
         }
+        has_rolled |= window != before;
         windows.push(window);
+    }
+    if let (Some(until), false) = (wait, has_rolled) {
+        return Ok(Taken::Wait(until));
     }
     if wait.is_none() {
         windows.iter_mut().for_each(|window| window.send(now));

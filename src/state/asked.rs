@@ -37,25 +37,26 @@ impl Ledger {
     ) -> Result<()> {
         let (run_id, node, limit) = (run_id.to_owned(), node.to_owned(), rate_limit.to_owned());
         let AskedKeys { keys, known, answered, failed, .. } = asked.clone();
-        self.on_thread(move |connection| {
-            let sql = "INSERT OR REPLACE INTO engine_asked
+        self.0
+            .on_thread(move |connection, _| {
+                let sql = "INSERT OR REPLACE INTO engine_asked
                          (run_id, node, keys, known, answered, failed, rate_limit, done_at)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-            let (keys, known, answered) = (keys as u64, known as u64, answered as u64);
-            let done_at = done_at.as_millisecond();
-            connection.prepare_cached(sql)?.execute(params![
-                run_id,
-                node,
-                keys,
-                known,
-                answered,
-                failed as u64,
-                limit,
-                done_at
-            ])?;
-            Ok(())
-        })
-        .await
+                let (keys, known, answered) = (keys as u64, known as u64, answered as u64);
+                let done_at = done_at.as_millisecond();
+                connection.prepare_cached(sql)?.execute(params![
+                    run_id,
+                    node,
+                    keys,
+                    known,
+                    answered,
+                    failed as u64,
+                    limit,
+                    done_at
+                ])?;
+                Ok(())
+            })
+            .await
     }
 }
 

@@ -2,16 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::params;
 use serde::de::DeserializeOwned;
 
-use super::State;
+use super::{Shared, State};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::publish::BUSY;
 use crate::spec::Row;
 
 /// What an API has answered about a key.
@@ -27,20 +25,12 @@ pub struct Answer {
 
 /// The answers in a state file.
 #[derive(Clone, Debug)]
-pub struct Ledger {
-    connection: Arc<Mutex<Connection>>,
-    clock: Clock,
-}
+pub struct Ledger(pub(super) Shared);
 
 impl Ledger {
-    /// Opens the ledger to read and write; makes the state file if there is none.
-    pub fn open(state: &Path, clock: Clock) -> Result<Self> {
-        State::open(state)?;
-        let connection = Connection::open(state)?;
-        connection.busy_timeout(BUSY)?;
-        // An answer survives the end of the process at once, and a power cut a moment later.
-        connection.pragma_update(None, "synchronous", "normal")?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), clock })
+    /// Opens the ledger to read and write.
+    pub fn open(state: Shared) -> Self {
+        Self(state)
     }
 
     /// Opens the ledger only to read; `None` when there is none.
@@ -50,7 +40,7 @@ impl Ledger {
         }
         let connection = State::read_only(state)?;
         let is_there = connection.table_exists(None, "engine_answers")?;
-        Ok(is_there.then(|| Self { connection: Arc::new(Mutex::new(connection)), clock }))
+        Ok(is_there.then(|| Self(Shared::new(connection, clock))))
     }
 
     /// Returns the answers of a look-up to keys that were given since a moment.
@@ -96,38 +86,40 @@ impl Ledger {
         read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<Vec<T>> {
         let lookup = lookup.to_owned();
-        self.on_thread(move |connection| {
-            let keys = serde_json::Value::from(keys).to_string();
-            let mut statement = connection.prepare_cached(sql)?;
-            let parameters = params![lookup, keys, since.as_millisecond()];
-            let rows = statement.query_map(parameters, read)?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
-        .await
+        self.0
+            .on_thread(move |connection, _| {
+                let keys = serde_json::Value::from(keys).to_string();
+                let mut statement = connection.prepare_cached(sql)?;
+                let parameters = params![lookup, keys, since.as_millisecond()];
+                let rows = statement.query_map(parameters, read)?;
+                Ok(rows.collect::<rusqlite::Result<_>>()?)
+            })
+            .await
     }
 
     /// Returns the calls that the answers of a look-up took on the average; one without any.
     pub async fn calls_per_key(&self, lookup: &str) -> Result<f64> {
         let lookup = lookup.to_owned();
-        self.on_thread(move |connection| {
-            let sql = "SELECT avg(calls) FROM engine_answers WHERE lookup = ?1";
-            let mean: Option<f64> = connection.query_row(sql, [lookup], |row| row.get(0))?;
-            Ok(mean.unwrap_or(1.0))
-        })
-        .await
+        self.0
+            .on_thread(move |connection, _| {
+                let sql = "SELECT avg(calls) FROM engine_answers WHERE lookup = ?1";
+                let mean: Option<f64> = connection.query_row(sql, [lookup], |row| row.get(0))?;
+                Ok(mean.unwrap_or(1.0))
+            })
+            .await
     }
 
     /// Writes an answer down, in place of an older one.
     pub async fn put(&self, lookup: &str, key: String, answer: Answer) -> Result<()> {
-        let (lookup, clock) = (lookup.to_owned(), self.clock);
-        self.on_thread(move |connection| {
+        let lookup = lookup.to_owned();
+        self.0.on_thread(move |connection, now| {
             let sql = "INSERT OR REPLACE INTO engine_answers (lookup, key, asked_at, calls, missing, rows)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
             let rows = serde_json::Value::from_iter(answer.rows.into_iter().map(row_json));
             connection.prepare_cached(sql)?.execute(params![
                 lookup,
                 key,
-                clock.now().as_millisecond(),
+                now.as_millisecond(),
                 answer.calls,
                 answer.missing,
                 rows.to_string()
@@ -135,18 +127,6 @@ impl Ledger {
             Ok(())
         })
         .await
-    }
-
-    pub(super) async fn on_thread<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let connection = Arc::clone(&self.connection);
-        let _busy = self.clock.busy();
-        let work = tokio::task::spawn_blocking(move || {
-            work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))
-        });
-        work.await.map_err(|error| Error::internal("the ledger was read").because(error))?
     }
 }
 
@@ -171,7 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("tmp"), e))?;
         let path = folder.path().join("state.db");
         let at = Timestamp::UNIX_EPOCH;
-        let ledger = Ledger::open(&path, Clock::fixed(at))?;
+        let ledger = Ledger::open(Shared::open(&path, Clock::fixed(at))?);
         let answer = Answer {
             missing: None,
             rows: vec![vec![Some("a \"b\"".into()), None], vec![None, Some(String::new())]],

@@ -8,6 +8,7 @@ mod lock;
 mod past;
 mod positions;
 mod runs;
+mod shared;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,7 @@ pub use positions::Position;
 pub(crate) use positions::set_position;
 pub(crate) use runs::record;
 pub use runs::{AskedKeys, NodeRun, Pending, RunRow, Status};
+pub use shared::Shared;
 
 const SCHEMA: &str = include_str!("schema.sql");
 const POSITIONS: &str = include_str!("positions.sql");

@@ -1,8 +1,6 @@
 //! `deduplicate`: keeps one row of those with the same key.
 
 use async_trait::async_trait;
-use datafusion::arrow::compute::SortOptions;
-use datafusion::logical_expr::{Expr, ident};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -42,28 +40,20 @@ impl Transform for Deduplicate {
         let rows = sql.table(from).await.map_err(broken)?;
         let mut found: Vec<Diagnostic> =
             self.by.iter().filter_map(|name| sql.column_of(&rows, name).err()).collect();
-        let mut order = Vec::new();
-        for text in &self.prefer {
-            match sql.sort(&rows, text) {
-                Ok(sort) => order.push(sort),
-                Err(fault) => found.push(fault),
+        let names = rows.schema().fields().iter().map(|field| field.name().as_str());
+        let names: Vec<&str> = names.collect();
+        let place = |name: &Located<String>| names.iter().position(|other| *other == name.value);
+        let by = self.by.iter().filter_map(place).collect();
+        let (rows, order) = match sql.with_order(rows.clone(), &self.prefer) {
+            Ok(ordered) => ordered,
+            Err(faults) => {
+                found.extend(faults);
+                return Err(found);
             }
-        }
+        };
         if !found.is_empty() {
             return Err(found);
         }
-        let names: Vec<&str> =
-            rows.schema().fields().iter().map(|field| field.name().as_str()).collect();
-        let place = |name: &Located<String>| names.iter().position(|other| *other == name.value);
-        let by = self.by.iter().filter_map(place).collect();
-        let mut columns: Vec<Expr> = names.iter().map(|name| ident(*name)).collect();
-        let directions = order
-            .iter()
-            .map(|sort| SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first })
-            .collect();
-        let order = order.into_iter().enumerate();
-        columns.extend(order.map(|(index, sort)| sort.expr.alias(format!("__order_{index}"))));
-        let rows = rows.select(columns).map_err(broken)?;
-        Ok(Planned { rows, operator: Some(Operator::First { by, order: directions }) })
+        Ok(Planned { rows, operator: Some(Operator::First { by, order }) })
     }
 }

@@ -152,8 +152,12 @@ pub struct Enrichment {
     pub stop_after: Option<Duration>,
 }
 
+/// The ports of a look-up beside `.rejected`: rows whose key the API does not know, and rows whose
+/// key was not asked.
+pub(crate) const PORTS: [&str; 2] = ["missing", "pending"];
+
 /// The column of an answer that is a list.
-pub const ANSWERS: &str = "answers";
+const ANSWERS: &str = "answers";
 
 impl Enrichment {
     /// Returns the columns that it adds.

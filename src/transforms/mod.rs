@@ -25,7 +25,8 @@ use crate::spec::{Diagnostic, Located, Share, kinds};
 use schemars::JsonSchema;
 
 pub use deduplicate::Deduplicate;
-pub use enrich::{ANSWERS, Enrich, Enrichment};
+pub(crate) use enrich::PORTS as LOOKUP_PORTS;
+pub use enrich::{Enrich, Enrichment};
 pub use filter::Filter;
 pub use fragment::Use;
 pub(crate) use route::PORT;

@@ -41,7 +41,9 @@ impl Route {
             let name = port.as_str();
             let problem = match name {
                 "rejected" => Some("the port `rejected` is that of bad rows".to_owned()),
-                "missing" | "pending" => Some(format!("the port `{name}` is one of look-ups")),
+                name if super::LOOKUP_PORTS.contains(&name) => {
+                    Some(format!("the port `{name}` is one of look-ups"))
+                }
                 name if !is_id(name) => Some(format!("`{name}` cannot be a port")),
                 name if seen.contains(&name) => Some(format!("two ports are named `{name}`")),
                 _ => None,

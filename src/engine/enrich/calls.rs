@@ -1,11 +1,12 @@
 //! Asks about one key until there is an answer, or none can be had.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use super::breaker::Breaker;
 use super::keys::{Wanted, read_key};
 use super::means::{Asked, Means};
 use crate::clock::after;
@@ -65,6 +66,8 @@ pub(super) struct Caller<'a> {
     /// The hash of the look-up in the ledger.
     pub(super) lookup: &'a str,
     pub(super) node: &'a str,
+    /// Of the server that it asks.
+    pub(super) breaker: Arc<Breaker>,
     pub(super) deadline: Option<Timestamp>,
     pub(super) since: Timestamp,
     /// Set once.
@@ -126,12 +129,11 @@ impl Caller<'_> {
         let key = read_key(text);
         let mut request = lookup.ask(&key);
         let mut asking = Asking::default();
-        let breaker = self.means.breaker(lookup.server());
         let asked = format!("{} {text}", self.lookup);
         let mut claim: Option<Claim> = None;
         loop {
             let way = async {
-                breaker.pass().await;
+                self.breaker.pass().await;
                 quota.permit(&self.enrichment.limit, lookup.server(), &asked, claim.as_ref()).await
             };
             let Some(permit) = self.before_deadline(way).await else {
@@ -174,7 +176,6 @@ impl Caller<'_> {
         quota: &Quota,
     ) -> Result<(Ended, Next)> {
         let lookup = &self.enrichment.lookup;
-        let breaker = self.means.breaker(lookup.server());
         failpoint::pass("enrich.sending")?;
         let sent = sent.await;
         failpoint::pass("enrich.answered")?;
@@ -187,7 +188,7 @@ impl Caller<'_> {
                     Stage::Head | Stage::Body => Ended::Unknown,
                 };
                 asking.status = None;
-                return Ok((ended, self.failed(asking, failure.to_string(), &breaker)));
+                return Ok((ended, self.failed(asking, failure.to_string())));
             }
         };
         asking.calls += 1;
@@ -197,14 +198,14 @@ impl Caller<'_> {
         let is_limited = matches!(verdict, Verdict::Limited(_));
         let said = Said::read(response.headers(), is_limited, now);
         if !matches!(verdict, Verdict::Passing(_)) {
-            breaker.succeeded();
+            self.breaker.succeeded();
         }
         if let Verdict::Barred(reason) = &verdict {
             let told = said.resets_in.map(|ms| Duration::from_millis(ms.unsigned_abs()));
             let until = after(now, told.unwrap_or(BARRED));
             quota.pause(lookup.server(), until, reason).await?;
         }
-        let next = self.judge(text, verdict, asking, request, &breaker).await?;
+        let next = self.judge(text, verdict, asking, request).await?;
         Ok((Ended::Answered(said), next))
     }
 
@@ -223,7 +224,6 @@ impl Caller<'_> {
         verdict: Verdict,
         asking: &mut Asking,
         request: &mut Request,
-        breaker: &super::breaker::Breaker,
     ) -> Result<Next> {
         let done = |missing: Option<&str>, asking: &mut Asking| Answer {
             missing: missing.map(str::to_owned),
@@ -248,7 +248,7 @@ impl Caller<'_> {
                     false => Next::Again,
                 }
             }
-            Verdict::Passing(reason) => self.failed(asking, reason, breaker),
+            Verdict::Passing(reason) => self.failed(asking, reason),
             Verdict::Refused(reason) => {
                 asking.attempts += 1;
                 Next::Done(asking.give_up(reason))
@@ -261,14 +261,9 @@ impl Caller<'_> {
     }
 
     /// Notes a failure that may pass.
-    fn failed(
-        &self,
-        asking: &mut Asking,
-        reason: String,
-        breaker: &super::breaker::Breaker,
-    ) -> Next {
+    fn failed(&self, asking: &mut Asking, reason: String) -> Next {
         asking.attempts += 1;
-        let down_for = breaker.failed(self.means.random());
+        let down_for = self.breaker.failed(self.means.random());
         if down_for > self.enrichment.retry.up_to.duration() {
             self.stop_for(Stop::Down(reason.clone()));
         }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::{SortOptions, cast};
 use datafusion::arrow::datatypes::{DataType, Schema, TimeUnit, TimestampMillisecondType};
-use datafusion::arrow::row::{RowConverter, SortField};
+use datafusion::arrow::row::RowConverter;
 use datafusion::common::Result as PlanResult;
 
+use crate::engine::first::order_converter;
 use crate::lookups::{Key, Lookup};
 
 /// The key of a row.
@@ -89,17 +90,10 @@ impl Distinct {
         order: &[SortOptions],
         newer_by: Option<usize>,
     ) -> PlanResult<Self> {
-        let n_columns = schema.fields().len() - order.len();
-        let field = |(index, options): (usize, &SortOptions)| {
-            let data_type = schema.field(n_columns + index).data_type().clone();
-            SortField::new_with_options(data_type, *options)
-        };
+        let first = schema.fields().len() - order.len();
         let ranker = match order {
             [] => None,
-            order => {
-                let fields = order.iter().enumerate().map(field).collect();
-                Some((RowConverter::new(fields)?, n_columns))
-            }
+            order => Some((order_converter(schema, order)?, first)),
         };
         Ok(Self { ranker, newer_by, keys: HashMap::new() })
     }

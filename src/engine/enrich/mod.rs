@@ -138,6 +138,7 @@ impl Enriching {
             tally: &self.tally,
             lookup: &lookup,
             node: &self.node,
+            breaker: means.breaker(self.enrichment.lookup.server()),
             deadline: self.enrichment.stop_after.map(|time| after(began, time)),
             since,
             stop: OnceLock::new(),

@@ -3,12 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
-use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{Expr, ident};
 
 use super::Planning;
 use crate::context::{BuildContext, Sql};
@@ -44,20 +41,23 @@ impl Planning<'_> {
         found.append(&mut context.found);
         let limit = self.rate_limit(node, &mut found);
         let budgets = self.budgets(asking, &mut found);
-        let order = sorts(&asking.first, &rows, sql, &mut found);
+        let (rows, order) = match sql.with_order(rows.clone(), &asking.first) {
+            Ok((rows, order)) => (rows, order),
+            Err(faults) => {
+                found.extend(faults);
+                return Err(found);
+            }
+        };
         let (Some(lookup), Some(limit), true) = (built, limit, found.is_empty()) else {
             return Err(found);
         };
-        let names: Vec<&str> =
-            rows.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        let own = rows.schema().fields().iter().take(rows.schema().fields().len() - order.len());
+        let names: Vec<&str> = own.map(|field| field.name().as_str()).collect();
         let place = |name: &Located<String>| names.iter().position(|other| *other == name.value);
         let enrichment = Enrichment {
             lookup,
             by: asking.by.iter().filter_map(place).collect(),
-            order: order
-                .iter()
-                .map(|sort| SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first })
-                .collect(),
+            order,
             limit,
             budgets,
             in_flight: asking.in_flight.as_ref().map_or(IN_FLIGHT, |n| n.value).max(1) as usize,
@@ -76,10 +76,6 @@ impl Planning<'_> {
         if !found.is_empty() {
             return Err(found);
         }
-        let mut columns: Vec<Expr> = names.iter().map(|name| ident(*name)).collect();
-        let order = order.into_iter().enumerate();
-        columns.extend(order.map(|(index, sort)| sort.expr.alias(format!("__order_{index}"))));
-        let rows = rows.select(columns).map_err(broken)?;
         Ok(Planned { rows, operator: Some(Operator::Enrich(Arc::new(enrichment))) })
     }
 
@@ -129,23 +125,6 @@ impl Planning<'_> {
 /// Returns what the file says, or what holds if it says nothing.
 fn said<T: Clone + Default>(value: Option<&Located<T>>) -> T {
     value.map(|value| value.value.clone()).unwrap_or_default()
-}
-
-/// Plans the order in which keys are asked.
-fn sorts(
-    first: &[Located<String>],
-    rows: &DataFrame,
-    sql: &Sql,
-    found: &mut Vec<Diagnostic>,
-) -> Vec<Sort> {
-    let mut order = Vec::new();
-    for text in first {
-        match sql.sort(rows, text) {
-            Ok(sort) => order.push(sort),
-            Err(fault) => found.push(fault),
-        }
-    }
-    order
 }
 
 /// Says when the input has a column that the look-up adds.
