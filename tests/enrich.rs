@@ -385,6 +385,31 @@ async fn a_company_that_changed_since_its_answer_is_asked_again() {
     assert_eq!(n_calls("2026-11-01T00:00:00Z").await, 0);
 }
 
+#[tokio::test]
+async fn a_budget_that_is_spent_ends_the_asking_until_it_begins_anew() {
+    let world = World::new(120, Settings::default());
+    let limits = "resources: { rate_limits: { ch: { rates: [600/5m], follow_headers: true } } }";
+    let both = limits.replace("} } }", "} }, budgets: { credits: { limit: 50, per: 1d } } }");
+    let text = PIPELINE.replace(limits, &both).replace("OPTIONS", "budget: { credits: 1 }");
+    let path = world.project.write("officers.yaml", &text);
+    let run = async || {
+        let run = async {
+            let (checked, found) = engine::check(&text, &path, world.options(true)).await;
+            let checked = checked.unwrap_or_else(|| panic!("{found:?}"));
+            Run::new(checked).run(std::future::pending()).await
+        };
+        let report = world.during(run).await.unwrap_or_else(|error| panic!("{error}"));
+        (report.notes.join(" "), world.api.calls().total)
+    };
+    let (note, n_calls) = run().await;
+    assert!(note.contains("the budget `credits` is spent until 2026-11-03 00:00 UTC"), "{note}");
+    assert_eq!(n_calls, 50);
+    // On the same day there is nothing left; on the next there is.
+    assert_eq!(run().await.1, 50);
+    world.during(world.clock.sleep(Duration::from_secs(86_400))).await;
+    assert_eq!(run().await.1, 100);
+}
+
 /// A server that nobody reaches.
 #[derive(Debug)]
 struct Unreachable(Clock);
