@@ -5,7 +5,10 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use pipeline::sandbox::{Api, Broken, Date, Register, Settings, Snapshot};
+use futures::StreamExt as _;
+use pipeline::sandbox::{
+    Api, Broken, Date, Feed, Next, Register, Settings, Snapshot, StreamSettings,
+};
 use serde_json::{Value, json};
 
 use crate::support::Project;
@@ -115,6 +118,76 @@ async fn breaks_connections_on_request() {
     assert!(n_cut > 10 && n_none > 0 && n_whole > 0, "{calls}");
 }
 
+/// Reads whole lines of a stream until there are `n` events, or it ends; `true` when it was cut.
+async fn events_of(answer: reqwest::Response, n: usize) -> (Vec<Value>, bool) {
+    let (mut events, mut rest) = (Vec::new(), Vec::new());
+    let mut pieces = answer.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        let Ok(piece) = piece else { return (events, true) };
+        rest.extend_from_slice(&piece);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            if line.len() > 1 {
+                events.push(serde_json::from_slice(&line).expect("JSON"));
+            }
+        }
+        if events.len() >= n {
+            break;
+        }
+    }
+    (events, false)
+}
+
+fn timepoint(event: &Value) -> u64 {
+    event["event"]["timepoint"].as_u64().expect("a number")
+}
+
+#[tokio::test]
+async fn streams_over_http_and_goes_on_after_cuts() {
+    let project = Project::new();
+    let arguments = "--key k1 --seed 5 --stream-backlog 60 --stream-rate 20/s --speed 10 \
+                     --stream-fault cut=0.1 --stream-fault split=0.1 --stream-heartbeat 10s";
+    let served = Served::start(&project, &arguments.split_whitespace().collect::<Vec<_>>());
+    let first = Feed::Companies.first_timepoint();
+    let (mut known, mut n_cuts) = (BTreeMap::new(), 0_u64);
+    let mut from = first;
+    while known.len() < 300 {
+        let answer = served.get(&format!("/companies?timepoint={from}")).await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 200);
+        assert_eq!(answer.headers()["transfer-encoding"], "chunked");
+        let (events, is_cut) = events_of(answer, 301 - known.len()).await;
+        n_cuts += u64::from(is_cut);
+        if let Some(first) = events.first() {
+            assert_eq!(timepoint(first), from);
+        }
+        for event in events {
+            from = timepoint(&event);
+            known.insert(from, event);
+        }
+    }
+    assert!(n_cuts > 5, "{n_cuts}");
+    assert!(known.keys().copied().eq(first..first + known.len() as u64));
+    // What the REST API says is what the last event said, or a later one.
+    let last = known.values().next_back().expect("an event");
+    let path = format!("/company/{}", last["resource_id"].as_str().expect("a number"));
+    let status = served.get(&path).await.expect("an answer").status().as_u16();
+    assert_eq!(status == 404, last["event"]["type"] == "deleted");
+    let calls = served.calls().await;
+    assert_eq!(calls["stream"]["companies"]["broken"], n_cuts);
+    assert!(calls["stream"]["companies"]["events"].as_u64() >= Some(300), "{calls}");
+    for (path, status) in [("/companies?timepoint=x", 400), ("/officers?timepoint=7", 416)] {
+        assert_eq!(served.get(path).await.expect("an answer").status().as_u16(), status);
+    }
+    let url = format!("{}/companies", served.base);
+    assert_eq!(served.client.get(&url).send().await.expect("an answer").status().as_u16(), 401);
+    // A feed without events has its heartbeats, and a restart breaks it.
+    let mut quiet = served.get("/charges").await.expect("an answer");
+    assert_eq!(quiet.chunk().await.expect("a heartbeat").expect("a piece"), "\n");
+    let url = format!("{}/sandbox/stream/restart", served.base);
+    served.client.post(&url).send().await.expect("an answer");
+    assert!(events_of(quiet, 1).await.1);
+}
+
 #[test]
 fn what_cannot_be_served_is_refused_with_advice() {
     let project = Project::new();
@@ -128,6 +201,14 @@ fn what_cannot_be_served_is_refused_with_advice() {
         (vec!["--snapshot", "no.csv", "--fault", "cut=1", "--fault", "429=1"], "add up to 2"),
         (vec!["--snapshot", "no.csv", "--limit", "600"], "600/5m"),
         (vec!["--snapshot", "no.csv", "--latency", "soon"], "50ms"),
+        (vec!["--snapshot", "no.csv", "--stream-rate", "fast"], "10/s"),
+        (vec!["--snapshot", "no.csv", "--stream-rate", "charges=1/s"], "companies, officers"),
+        (vec!["--snapshot", "no.csv", "--stream-fault", "rain=1"], "cut, duplicate, disorder"),
+        (
+            vec!["--snapshot", "no.csv", "--stream-fault", "cut=1", "--stream-fault", "burst=1"],
+            "for events add up to 2",
+        ),
+        (vec!["--snapshot", "no.csv", "--stream-heartbeat", "0s"], "no time at all"),
     ] {
         let all = [vec!["sandbox", "serve"], arguments].concat();
         let said = project.pipeline(&all);
@@ -197,7 +278,9 @@ impl Spec {
         self.not_required("filingHistory.filingHistoryList", "etag");
         self.not_required("filingHistory.filingHistoryList", "kind");
         // Recorded: `confirmation-statement`; of the others the register's pages know.
-        for category in ["confirmation-statement", "gazette", "dissolution", "insolvency"] {
+        for category in
+            ["confirmation-statement", "gazette", "dissolution", "insolvency", "restoration"]
+        {
             self.also("filingHistory.filingHistoryItem", "category", category);
         }
         // Recorded: one classification, one set of particulars and of links, not lists; no `id`.
@@ -358,4 +441,56 @@ fn answers_fit_the_published_schemas() {
     }
     assert!(n_items["/officers"] > 300 && n_items["/filing-history"] > 1000, "{n_items:?}");
     assert!(n_items["/charges"] > 10, "{n_items:?}");
+}
+
+/// What a stream carries is what the REST API answers, minus what is reckoned there, and that the
+/// models require of accounts.
+#[test]
+fn events_fit_the_published_schemas() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/specs/companies-house");
+    if !folder.is_dir() {
+        eprintln!("no published schemas here");
+        return;
+    }
+    let mut spec = Spec::read(&folder.join("openapi")).corrected();
+    spec.not_required("companyProfile.accountsInformation", "overdue");
+    // Recorded events have neither.
+    spec.not_required("companyOfficerList.itemLinkTypes", "officer");
+    let spec = spec.compiled();
+    let descriptions = descriptions(&folder);
+    let date = Date::new(2026, 11, 1).expect("a date");
+    let mut bytes = Vec::new();
+    let snapshot = Snapshot { rows: 300, seed: 3, date, broken: Broken::None };
+    snapshot.write(&mut bytes).expect("a snapshot");
+    let register = Register::of_bytes(bytes).expect("a register");
+    let now = "2026-11-26T12:00:00Z".parse().expect("a moment");
+    let settings = StreamSettings { backlog: 500, ..StreamSettings::default() };
+    let api = Api::new(register, Settings::default()).streaming(settings, now);
+    let stream = api.stream().expect("streams");
+    for (feed, model) in [
+        (Feed::Companies, "companyProfile.companyProfile"),
+        (Feed::Officers, "companyOfficerList.officerSummary"),
+        (Feed::Filings, "filingHistory.filingHistoryItem"),
+    ] {
+        let path = format!("/{}?timepoint={}", feed.name(), feed.first_timepoint());
+        let request = http::Request::get(path).header("authorization", "Basic azE6");
+        let request = request.body(Vec::new()).expect("a request");
+        let mut connection = stream.connect(&request, now).expect("a connection");
+        let (mut n, mut n_deleted) = (0, 0);
+        while let Next::Bytes(line) = connection.next(now) {
+            let event: Value = serde_json::from_slice(&line).expect("JSON");
+            n += 1;
+            let Some(data) = event.get("data") else {
+                n_deleted += 1;
+                continue;
+            };
+            let faults = spec.faults(model, data);
+            assert!(faults.is_empty(), "{}\n{event:#}", faults.join("\n"));
+            if let Some(key) = data["description"].as_str() {
+                assert!(descriptions.contains(key), "no description `{key}`");
+            }
+        }
+        assert_eq!(n, 500);
+        assert!((1..50).contains(&n_deleted), "{n_deleted}");
+    }
 }

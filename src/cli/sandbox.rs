@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Snapshot(SnapshotArguments),
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
 }
 
 /// Write a made-up register of companies in the form of BasicCompanyData.
@@ -74,7 +74,7 @@ fn date_in_name(out: &Path) -> Result<Option<Date>> {
 pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
     match arguments.command {
         Command::Snapshot(arguments) => snapshot(arguments, surroundings),
-        Command::Serve(arguments) => serve::run(arguments, surroundings).await,
+        Command::Serve(arguments) => serve::run(*arguments, surroundings).await,
     }
 }
 

@@ -9,6 +9,12 @@
 //!
 //! `pipeline sandbox serve` answers over such a file as the register's REST API does (`api/`), on a
 //! port of this machine (`serve.rs`).
+//!
+//! In the register that is served things can happen: companies are proposed for strike-off, dissolved,
+//! move and file, people come and go. The streams on the same port tell of it (`stream/`), and what
+//! the REST API answers at a moment is the register as the events published so far left it.
+//! Snapshot, seed and schedule decide every event, and a test can live through them without a
+//! socket: `Stream::connect`, then `Connection::next` with any moment it likes.
 
 mod address;
 mod api;
@@ -23,6 +29,8 @@ mod row;
 mod serve;
 mod sic;
 mod snapshot;
+mod stream;
+mod time;
 mod vocabulary;
 
 #[cfg(test)]
@@ -33,6 +41,8 @@ pub use broken::{BrokenForm, Damage};
 pub use calendar::Date;
 pub use serve::serve;
 pub use snapshot::{Broken, HEADER, Snapshot, Written};
+pub use stream::{Connection, Disturbance, Feed, FeedCalls, Next, Rate, Stream, StreamSettings};
+pub use time::Time;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

@@ -1,4 +1,5 @@
-//! Serves the made-up API on a port: does the waiting and the breaking that an answer asks for.
+//! Serves the made-up APIs on a port: does the waiting and the breaking that an answer or a stream
+//! asks for.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,33 +16,37 @@ use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use futures::{StreamExt as _, stream};
-use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::Time;
 use super::api::{Answer, Api, Delivery};
+use super::stream::{self as streams, Connection as Streamed, Feed, Next};
 
 /// Requests have no body to speak of.
 const LARGEST: usize = 1 << 16;
 /// So much later a cut comes than what is before it, so that this is on its way already.
 const BEFORE_A_CUT: Duration = Duration::from_millis(20);
+/// So often a stream is asked whether it was closed from elsewhere.
+const LOOK: Duration = Duration::from_millis(100);
 
-/// Serves `api` to whom `listener` lets in, until it is dropped. `now` tells the time.
-pub async fn serve(
-    api: Arc<Api>,
-    listener: TcpListener,
-    now: impl Fn() -> Timestamp + Clone + Send + Sync + 'static,
-) -> io::Result<()> {
+/// Serves `api` to whom `listener` lets in, until it is dropped, in a time of its own.
+pub async fn serve(api: Arc<Api>, listener: TcpListener, time: Time) -> io::Result<()> {
     let answer = move |ConnectInfo(peer): ConnectInfo<Peer>, request: Request| {
-        let (api, now) = (Arc::clone(&api), now.clone());
+        let api = Arc::clone(&api);
         async move {
             let (mut parts, body) = request.into_parts();
             parts.extensions.insert(peer.address.ip());
             let body = to_bytes(body, LARGEST).await.unwrap_or_default();
             let request = Request::from_parts(parts, body.to_vec());
-            let answer = api.answer(&request, now());
+            let feed = Feed::of(request.uri().path()).and(api.stream());
+            let answer = match feed.map(|stream| stream.connect(&request, time.now())) {
+                Some(Ok(connection)) => return streamed(connection, time),
+                Some(Err(answer)) => *answer,
+                None => api.answer(&request, time.now()),
+            };
             if !answer.after.is_zero() {
-                tokio::time::sleep(answer.after).await;
+                time.sleep(answer.after).await;
             }
             delivered(answer, &peer)
         }
@@ -71,6 +76,26 @@ fn delivered(answer: Answer, peer: &Peer) -> Response {
         }
     };
     Response::from_parts(head, body)
+}
+
+/// Sends what a connection has to send, each piece by itself, until it ends or breaks.
+fn streamed(connection: Streamed, time: Time) -> Response {
+    let (head, ()) = streams::head(time.now()).into_parts();
+    let pieces = stream::unfold(Some(connection), move |connection| async move {
+        let mut connection = connection?;
+        loop {
+            match connection.next(time.now()) {
+                Next::Bytes(bytes) => return Some((Ok(Bytes::from(bytes)), Some(connection))),
+                Next::Wait(until) => time.sleep_until(until, LOOK).await,
+                Next::End => return None,
+                Next::Cut => {
+                    tokio::time::sleep(BEFORE_A_CUT).await;
+                    return Some((Err(io::Error::from(io::ErrorKind::ConnectionReset)), None));
+                }
+            }
+        }
+    });
+    Response::from_parts(head, Body::from_stream(pieces))
 }
 
 /// Who is at the other end of a connection.

@@ -1,5 +1,7 @@
 //! `pipeline sandbox serve`.
 
+mod stream;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,13 +14,20 @@ use tokio::net::TcpListener;
 use super::super::{Surroundings, output, wait_for_signal};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::sandbox::{self, Api, Fault, Faults, Register, Settings};
+use crate::sandbox::{self, Api, Fault, Faults, Register, Settings, Time};
 
-/// Serve a made-up Companies House REST API over a made-up snapshot, on this machine only.
+/// Serve made-up Companies House APIs, REST and streams, on this machine only.
 ///
-/// Answers profiles, officers, filing histories and charges as the real API does, counts requests
-/// against a limit, and goes wrong on request. The first line on standard output is its address.
-/// `GET /sandbox/calls` tells what it was asked, `POST /sandbox/reset` forgets it. Ctrl-C ends it.
+/// Answers profiles, officers, filing histories and charges over a made-up snapshot as the real API
+/// does, counts requests against a limit, and goes wrong on request. The first line on standard
+/// output is its address. `GET /sandbox/calls` tells what it was asked, `POST /sandbox/reset`
+/// forgets it. Ctrl-C ends it.
+///
+/// With --stream-rate or --stream-backlog things happen in the register. `GET /companies`, `/officers` and `/filings`
+/// stream them (`?timepoint=N` from an event on), and profiles, officers and filings are as the
+/// events so far left them. `GET /sandbox/stream` tells the oldest and the next timepoint of each
+/// feed, `POST /sandbox/stream/restart` breaks all connections, `POST /sandbox/stream/expire`
+/// makes all events so far too old to be asked for.
 #[derive(Debug, Args)]
 #[command(after_help = "Faults, each with the share of requests that meet it:
   429        over the limit, although nothing is used up
@@ -32,10 +41,25 @@ use crate::sandbox::{self, Api, Fault, Faults, Register, Settings};
   garbage    no UTF-8, NUL, a BOM, endless nesting, a name twice
   no-head    the connection ends without an answer
 
+Disturbances of streams, each with the share of connections that meet it:
+  429        as if it came too often
+  502 503 504
+             a small HTML page of a gateway, after 5 s, at once, after 40 s
+or of events:
+  cut        the connection breaks inside the event
+  duplicate  the event comes twice
+  disorder   the event comes after the next one
+  burst      the event is held back and comes with the nineteen after it
+  silence    heartbeats only for --stream-pause
+  split      the event comes in pieces
+  garbage    a line that is no event comes before it
+
 Examples:
   pipeline sandbox serve --snapshot BasicCompanyData-2026-11-01.csv
   pipeline sandbox serve --snapshot register.csv --port 0 --limit 60/5s --key k1
-  pipeline sandbox serve --snapshot register.csv --fault 429=0.1 --fault cut=0.05 --latency 50ms")]
+  pipeline sandbox serve --snapshot register.csv --fault 429=0.1 --fault cut=0.05 --latency 50ms
+  pipeline sandbox serve --snapshot register.csv --stream-rate 10/s --stream-backlog 5000 \
+    --stream-fault cut=0.001 --speed 60")]
 pub(super) struct Arguments {
     /// The snapshot: a CSV that `pipeline sandbox snapshot` made.
     #[arg(long)]
@@ -64,6 +88,11 @@ pub(super) struct Arguments {
     /// How long every answer takes.
     #[arg(long, default_value = "0s", value_parser = length)]
     latency: Duration,
+    /// How many times as fast as ours its time runs: limits, delays, events, heartbeats.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    speed: u32,
+    #[command(flatten)]
+    stream: stream::StreamArguments,
 }
 
 fn length(text: &str) -> std::result::Result<Duration, String> {
@@ -83,17 +112,22 @@ fn limit(text: &str) -> std::result::Result<(u32, Duration), String> {
 }
 
 fn fault(text: &str) -> std::result::Result<(Fault, f64), String> {
+    share_of(text, &Fault::ALL)
+}
+
+/// Reads `429=0.1`: one of the faults there are, and its share.
+fn share_of<F: Copy>(text: &str, all: &[(F, &str)]) -> std::result::Result<(F, f64), String> {
     let (name, share) =
         text.split_once('=').ok_or("not a fault with its share; write `429=0.1`")?;
-    let fault = Fault::named(name).ok_or_else(|| {
-        let known: Vec<&str> = Fault::ALL.iter().map(|(_, name)| *name).collect();
+    let fault = all.iter().find(|(_, known)| *known == name).ok_or_else(|| {
+        let known: Vec<&str> = all.iter().map(|(_, name)| *name).collect();
         format!("no fault `{name}`; there are {}", known.join(", "))
     })?;
     let share: f64 = share.parse().map_err(|_| "the share is not a number from 0 to 1")?;
     if !(0.0..=1.0).contains(&share) {
         return Err("the share is not a number from 0 to 1".to_owned());
     }
-    Ok((fault, share))
+    Ok((fault.0, share))
 }
 
 pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<ExitCode> {
@@ -102,6 +136,8 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
         let message = format!("the shares of all `--fault` add up to {sum}; 1 is all requests");
         return Err(Error::user(message));
     }
+    let streams = arguments.stream.settings(arguments.key.as_deref())?;
+    let is_alive = streams.happens();
     let register = Register::open(&arguments.snapshot)?;
     let faults = Faults {
         shares: arguments.faults,
@@ -128,7 +164,8 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
     let first = register.numbers().next().unwrap_or("").to_owned();
     let n_skipped = register.n_skipped();
     let n_companies = register.len();
-    let api = Arc::new(Api::new(register, settings));
+    let time = Time::begin(Clock::system(), arguments.speed);
+    let api = Arc::new(Api::new(register, settings).streaming(streams, time.start()));
     output::print(&format!("http://{address}\n"));
     if !surroundings.is_quiet {
         let key = arguments.key.as_deref().unwrap_or("any");
@@ -138,11 +175,14 @@ pub(super) async fn run(arguments: Arguments, surroundings: &Surroundings) -> Re
              {n} requests in {window}"
         ));
         output::say(&format!("try: curl -u {key}: http://{address}/company/{first}/officers"));
+        output::say(&format!(
+            "{}: curl -Nu {key}: http://{address}/companies",
+            if is_alive { "stream" } else { "stream (nothing happens without --stream-rate)" }
+        ));
         output::say(&format!("what was asked: curl http://{address}/sandbox/calls; Ctrl-C ends"));
     }
-    let clock = Clock::system();
     tokio::select! {
-        served = sandbox::serve(api, listener, move || clock.now()) => {
+        served = sandbox::serve(api, listener, time) => {
             served.map_err(|e| Error::external("serving ended").because(e))?;
         }
         () = wait_for_signal() => {}

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 /// Returns the key of a request; nothing when the header is missing or not of the one form.
-pub(super) fn key(headers: &HeaderMap) -> Option<String> {
+pub(in crate::sandbox) fn key(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, coded) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {

@@ -16,7 +16,7 @@ use super::{officers::Kind, profile};
 
 /// One appointment.
 #[derive(Debug, Clone)]
-pub(super) struct Officer {
+pub(in crate::sandbox) struct Officer {
     pub person: Person,
     pub role: &'static str,
     /// What register of the company the role belongs to.
@@ -33,14 +33,14 @@ pub(super) struct Officer {
 const FIRST_TOLD: (i32, u32, u32) = (1992, 1, 1);
 
 /// Returns the random numbers of a company for one purpose.
-pub(super) fn stream(seed: u64, number: &str, purpose: u64) -> Rng {
+pub(in crate::sandbox) fn stream(seed: u64, number: &str, purpose: u64) -> Rng {
     let bytes = number.bytes().fold(mix(seed), |hash, byte| mix(hash ^ u64::from(byte)));
     Rng::from_bits(bytes ^ mix(purpose))
 }
 
 /// Returns the officers of a company as of `today`, the resigned ones among them, the latest
 /// appointment first and who is still there before who is not.
-pub(super) fn officers(seed: u64, company: &Company, today: Date) -> Vec<Officer> {
+pub(in crate::sandbox) fn officers(seed: u64, company: &Company, today: Date) -> Vec<Officer> {
     let Some(incorporated) = company.incorporated() else { return Vec::new() };
     let mut rng = stream(seed, company.number(), 1);
     let span = Span::of(incorporated);
@@ -65,10 +65,15 @@ pub(super) fn officers(seed: u64, company: &Company, today: Date) -> Vec<Officer
     for officer in &mut all {
         officer.resigned = officer.resigned.filter(|day| *day <= today);
     }
-    all.sort_by_key(|officer| {
+    sort(&mut all);
+    all
+}
+
+/// Puts officers into the list's own order.
+pub(in crate::sandbox) fn sort(officers: &mut [Officer]) {
+    officers.sort_by_key(|officer| {
         (officer.resigned.is_some(), std::cmp::Reverse(officer.appointed.days()))
     });
-    all
 }
 
 /// How many appointments a company ever has, as far as anybody is shown.
@@ -145,6 +150,23 @@ impl Seat {
 }
 
 impl Officer {
+    /// Makes up somebody who is appointed on a day and stays.
+    pub(in crate::sandbox) fn appointed(company: &Company, day: Date, rng: &mut Rng) -> Self {
+        let seat = Seat::drawn(company, 1, rng);
+        let person = match seat.is_natural {
+            true => Person::natural(rng),
+            false => Person::corporate(rng),
+        };
+        let mut officer = Self::drawn(person, seat, day, company, rng);
+        officer.resigned = None;
+        officer
+    }
+
+    /// Gives the officer another address.
+    pub(in crate::sandbox) fn move_away(&mut self, rng: &mut Rng) {
+        self.more["address"] = person::address(rng);
+    }
+
     fn drawn(
         mut person: Person,
         seat: Seat,
@@ -191,7 +213,7 @@ impl Officer {
     }
 
     /// Returns the officer as one of the list's items.
-    pub(super) fn shown(&self, number: &str) -> Value {
+    pub(in crate::sandbox) fn shown(&self, number: &str) -> Value {
         let mut item = self.more.clone();
         let is_old = Date::new(FIRST_TOLD.0, FIRST_TOLD.1, FIRST_TOLD.2)
             .is_some_and(|first| self.appointed < first);

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use http::StatusCode;
 use serde::Serialize;
 
+use super::super::stream::FeedCalls;
 use super::faults::Fault;
 
 /// What was asked so far. `total` is `answered` + `limited` + `refused` + all `faults`.
@@ -31,6 +32,9 @@ pub struct Calls {
     pub most_in_a_window: u64,
     /// What a server would count as abuse: every answer of 400 and above but 404, by status.
     pub load: u64,
+    /// What became of connections to streams, by feed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stream: BTreeMap<&'static str, FeedCalls>,
 }
 
 /// The counters while they count.

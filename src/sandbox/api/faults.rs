@@ -71,11 +71,6 @@ impl Fault {
         (Self::Garbage, "garbage"),
         (Self::NoHead, "no-head"),
     ];
-
-    /// Returns the fault of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == name).map(|(fault, _)| *fault)
-    }
 }
 
 /// How often which fault occurs.
@@ -152,7 +147,7 @@ impl Faults {
 }
 
 /// Makes the answer one of the gateway before the API: HTML, no word of limits.
-pub(super) fn gateway(response: &mut Response<Vec<u8>>, status: StatusCode) {
+pub(in crate::sandbox) fn gateway(response: &mut Response<Vec<u8>>, status: StatusCode) {
     for name in ["limit", "remain", "reset", "window"] {
         response.headers_mut().remove(format!("x-ratelimit-{name}"));
     }

@@ -35,20 +35,22 @@ const ARRANGED: &str = concat!(
 
 /// One filing.
 #[derive(Debug)]
-struct Filing {
-    date: Date,
-    category: &'static str,
-    kind: &'static str,
-    description: String,
-    values: Value,
-    action: Option<Date>,
+pub(in crate::sandbox) struct Filing {
+    pub date: Date,
+    pub category: &'static str,
+    pub kind: &'static str,
+    pub description: String,
+    pub values: Value,
+    pub action: Option<Date>,
 }
 
-/// Answers with a page of filings, the latest first.
+/// Answers with a page of filings, the latest first; `newer` are items that came after the
+/// snapshot.
 pub(super) fn answer(
     seed: u64,
     company: &Company,
     as_of: Date,
+    newer: Vec<Value>,
     query: &Query,
     now: Timestamp,
 ) -> Result<Reply, Reply> {
@@ -61,8 +63,8 @@ pub(super) fn answer(
     let mut filings = History::of(seed, company, as_of, day(now)).filings;
     filings.sort_by_key(|filing| std::cmp::Reverse(filing.date));
     let mut rng = stream(seed, number, 4);
-    let mut items: Vec<Value> =
-        filings.iter().map(|filing| filing.shown(number, &mut rng)).collect();
+    let mut items = newer;
+    items.extend(filings.iter().map(|filing| filing.shown(number, &mut rng)));
     if let Some(wanted) = query.get("category") {
         let wanted: Vec<&str> = wanted.split(',').collect();
         items.retain(|item| wanted.iter().any(|category| item["category"] == *category));
@@ -79,7 +81,8 @@ pub(super) fn answer(
 }
 
 impl Filing {
-    fn shown(&self, number: &str, rng: &mut Rng) -> Value {
+    /// Returns the filing as one of the list's items, with an id from `rng`.
+    pub(in crate::sandbox) fn shown(&self, number: &str, rng: &mut Rng) -> Value {
         let transaction = id(rng, 24);
         let document = id(rng, 43);
         let mut item = json!({

@@ -12,7 +12,7 @@
 //! are on all that is counted against one, not on what a gateway says before.
 
 mod auth;
-mod board;
+pub(super) mod board;
 mod calls;
 mod charges;
 mod company;
@@ -20,8 +20,8 @@ mod faults;
 mod history;
 mod limit;
 mod officers;
-mod person;
-mod profile;
+pub(super) mod person;
+pub(super) mod profile;
 mod register;
 mod reply;
 
@@ -32,9 +32,17 @@ pub use calls::Calls;
 pub use faults::{Fault, Faults};
 pub use register::Register;
 
+// What the streams make their events from.
+pub(super) use auth::key;
+pub(super) use board::{Officer, stream};
+pub(super) use company::{Company, column};
+pub(super) use faults::gateway;
+pub(super) use history::Filing;
+pub(super) use reply::{Query, Reply, day, http_date, id, iso, put};
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::DATE;
@@ -42,9 +50,9 @@ use http::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 
 use super::rng::{Rng, mix};
+use super::stream::{Stream, StreamSettings};
 use calls::Counters;
 use limit::{Limit, Told};
-use reply::{Query, Reply};
 
 /// How the API behaves.
 #[derive(Debug, Clone)]
@@ -102,8 +110,10 @@ pub enum Delivery {
 /// The API. It may be asked from many threads; counters are shared.
 #[derive(Debug)]
 pub struct Api {
-    register: Register,
+    register: Arc<Register>,
     settings: Settings,
+    /// What happens in the register, if anything does.
+    stream: Option<Stream>,
     state: Mutex<State>,
 }
 
@@ -116,14 +126,26 @@ struct State {
 }
 
 impl Api {
-    /// Makes an API over a register.
+    /// Makes an API over a register in which nothing happens.
     pub fn new(register: Register, settings: Settings) -> Self {
         let state = State {
             counters: Counters::default(),
             limit: Limit::new(settings.limit, settings.window),
             paused: HashMap::new(),
         };
-        Self { register, settings, state: Mutex::new(state) }
+        Self { register: Arc::new(register), settings, stream: None, state: Mutex::new(state) }
+    }
+
+    /// Lets things happen in the register from `start` on, and tells of them in streams.
+    pub fn streaming(mut self, settings: StreamSettings, start: Timestamp) -> Self {
+        let register = Arc::clone(&self.register);
+        self.stream = Some(Stream::new(register, self.settings.seed, settings, start));
+        self
+    }
+
+    /// Returns the streams, if there are any.
+    pub fn stream(&self) -> Option<&Stream> {
+        self.stream.as_ref()
     }
 
     /// Returns the register it answers from.
@@ -137,6 +159,7 @@ impl Api {
         let mut calls = state.counters.calls.clone();
         calls.windows = state.limit.n_windows;
         calls.most_in_a_window = state.limit.most;
+        calls.stream = self.stream.as_ref().map(Stream::calls).unwrap_or_default();
         calls
     }
 
@@ -146,6 +169,9 @@ impl Api {
         state.counters = Counters::default();
         state.limit.clear();
         state.paused.clear();
+        if let Some(stream) = &self.stream {
+            stream.reset();
+        }
     }
 
     /// Answers a request that arrives at `now`. Whose it is an [`IpAddr`] among its extensions
@@ -161,11 +187,11 @@ impl Api {
         let n = state.counters.asked(path);
         if state.paused.get(&address).is_some_and(|until| now < *until) {
             let mut answer = self.finished(Reply::empty(StatusCode::FORBIDDEN), None, now);
-            faults::gateway(&mut answer.response, StatusCode::FORBIDDEN);
+            gateway(&mut answer.response, StatusCode::FORBIDDEN);
             state.counters.answered(StatusCode::FORBIDDEN, Some(Fault::Forbidden));
             return answer;
         }
-        let key = auth::key(request.headers());
+        let key = key(request.headers());
         let is_known = |key: &String| self.settings.key.as_ref().is_none_or(|known| known == key);
         let Some(key) = key.filter(is_known) else {
             state.counters.answered(StatusCode::UNAUTHORIZED, None);
@@ -191,15 +217,24 @@ impl Api {
         answer
     }
 
-    /// Answers what is the sandbox's own: its counters. Nobody needs a key for them, and they
-    /// count nothing.
+    /// Answers what is the sandbox's own: its counters and its streams. Nobody needs a key for
+    /// them, and they count nothing.
     fn own(&self, method: &Method, path: &str, now: Timestamp) -> Option<Answer> {
-        let reply = match (method, path) {
-            (&Method::GET, "/sandbox/calls") => {
+        let reply = match (method, path, &self.stream) {
+            (&Method::GET, "/sandbox/calls", _) => {
                 Reply::found(serde_json::to_value(self.calls()).unwrap_or_default())
             }
-            (&Method::POST, "/sandbox/reset") => {
+            (&Method::POST, "/sandbox/reset", _) => {
                 self.reset();
+                Reply::empty(StatusCode::NO_CONTENT)
+            }
+            (&Method::GET, "/sandbox/stream", Some(stream)) => Reply::found(stream.shown(now)),
+            (&Method::POST, "/sandbox/stream/restart", Some(stream)) => {
+                stream.restart();
+                Reply::empty(StatusCode::NO_CONTENT)
+            }
+            (&Method::POST, "/sandbox/stream/expire", Some(stream)) => {
+                stream.expire(now);
                 Reply::empty(StatusCode::NO_CONTENT)
             }
             _ => return None,
@@ -222,21 +257,37 @@ impl Api {
             ["company", number, what] => (number, what),
             _ => return Reply::empty(StatusCode::NOT_FOUND),
         };
-        let Ok(company) = self.register.company(number) else {
+        let Ok(row) = self.register.company(number) else {
             // The file went away under us: what a server would say of its own trouble.
             return Reply::errors(StatusCode::INTERNAL_SERVER_ERROR, "internal-error");
         };
+        // The row is what was; people, charges and older filings are made from it.
+        let company = row.as_ref().and_then(|row| match &self.stream {
+            Some(stream) => stream.company(row, now),
+            None => Some(row.clone()),
+        });
+        let row = row.filter(|_| company.is_some());
         let as_of = self.register.as_of();
-        let reply = match (what, &company) {
-            ("", Some(company)) => Ok(Reply::found(profile::profile(company, now))),
+        let reply = match (what, &row) {
+            ("", Some(row)) => {
+                let company = company.as_ref().unwrap_or(row);
+                Ok(Reply::found(profile::profile(company, now)))
+            }
             ("", None) => {
                 let mut rng = Rng::from_bits(mix(seed) ^ mix(n));
                 Ok(Reply::no_profile(number, now, &mut rng))
             }
-            ("officers", _) => officers::answer(seed, number, company.as_ref(), &query, now),
+            ("officers", row) => {
+                let officers = row.as_ref().map_or(Vec::new(), |row| self.officers(row, now));
+                let is_dissolved = company.is_some_and(|company| company.is_dissolved());
+                officers::answer(seed, number, &officers, is_dissolved, &query)
+            }
             ("insolvency", _) => Ok(Reply::no_case(path, now)),
-            ("filing-history", Some(company)) => history::answer(seed, company, as_of, &query, now),
-            ("charges", Some(company)) => charges::answer(seed, company, as_of, &query),
+            ("filing-history", Some(row)) => {
+                let newer = self.stream.as_ref().map(|stream| stream.filings(row, now));
+                history::answer(seed, row, as_of, newer.unwrap_or_default(), &query, now)
+            }
+            ("charges", Some(row)) => charges::answer(seed, row, as_of, &query),
             ("filing-history", None) => {
                 Ok(Reply::errors(StatusCode::NOT_FOUND, "company-profile-not-found"))
             }
@@ -245,12 +296,19 @@ impl Api {
         reply.unwrap_or_else(|refusal| refusal)
     }
 
+    fn officers(&self, row: &Company, now: Timestamp) -> Vec<Officer> {
+        match &self.stream {
+            Some(stream) => stream.officers(row, now),
+            None => board::officers(self.settings.seed, row, day(now)),
+        }
+    }
+
     fn finished(&self, reply: Reply, told: Option<Told>, now: Timestamp) -> Answer {
         let mut response = reply.into_response();
         if let Some(told) = told {
             told.write(response.headers_mut());
         }
-        if let Some(date) = reply::http_date(now) {
+        if let Some(date) = http_date(now) {
             response.headers_mut().insert(DATE, date);
         }
         Answer { response, after: self.settings.latency, delivery: Delivery::Whole }

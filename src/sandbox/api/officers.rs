@@ -4,16 +4,14 @@
 //! `order_by` of three, `filter=active`, and 200 with nothing in it for a number that is unknown.
 
 use http::StatusCode;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::board::{self, Officer};
-use super::company::Company;
-use super::reply::{Query, Reply, day, etag};
+use super::reply::{Query, Reply, etag};
 
 /// Which register of its officers a company enters somebody in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::sandbox) enum Kind {
     Director,
     Secretary,
     Member,
@@ -23,13 +21,13 @@ pub(super) enum Kind {
 /// How many items a page has unless the query says.
 const PAGE: usize = 35;
 
-/// Answers with a page of officers.
+/// Answers with a page of `all` officers of a company.
 pub(super) fn answer(
     seed: u64,
     number: &str,
-    company: Option<&Company>,
+    all: &[Officer],
+    is_dissolved: bool,
     query: &Query,
-    now: Timestamp,
 ) -> Result<Reply, Reply> {
     let refused = |error: &str| Reply::errors(StatusCode::BAD_REQUEST, error);
     let start = query.number("start_index", 0)?;
@@ -45,17 +43,18 @@ pub(super) fn answer(
         return Err(refused("invalid-filter"));
     }
     let register = register(query).map_err(refused)?;
-    let all = company.map_or(Vec::new(), |company| board::officers(seed, company, day(now)));
     if register.is_some() && !board::stream(seed, number, 2).chance(100_000) {
         // Nine companies in ten keep their registers themselves.
         return Err(Reply::empty(StatusCode::NOT_FOUND));
     }
     let n_resigned = all.iter().filter(|officer| officer.resigned.is_some()).count();
-    let n_active = all.len() - n_resigned;
+    // Of a dissolved company nobody is active; who did not resign is inactive, without a day.
+    let n_there = all.len() - n_resigned;
+    let (n_active, n_inactive) = if is_dissolved { (0, n_there) } else { (n_there, 0) };
     let only_active = query.get("filter").is_some() || register.is_some();
     let mut shown: Vec<&Officer> = all
         .iter()
-        .filter(|officer| !only_active || officer.resigned.is_none())
+        .filter(|officer| !only_active || officer.resigned.is_none() && !is_dissolved)
         .filter(|officer| register.is_none_or(|kind| officer.kind == kind))
         .collect();
     sort(&mut shown, order);
@@ -64,7 +63,7 @@ pub(super) fn answer(
     let is_empty = all.is_empty();
     let mut body = json!({
         "active_count": n_active,
-        "inactive_count": 0,
+        "inactive_count": n_inactive,
         "resigned_count": n_resigned,
         "items": items,
         "items_per_page": per_page,

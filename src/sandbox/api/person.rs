@@ -15,7 +15,7 @@ use super::reply::{id, titled};
 
 /// Somebody who can be an officer.
 #[derive(Debug, Clone)]
-pub(super) struct Person {
+pub(in crate::sandbox) struct Person {
     /// As in the list of officers.
     pub name: String,
     /// The part of `links.officer.appointments` that is theirs.
@@ -28,7 +28,7 @@ pub(super) struct Person {
 
 /// What is known of a person and of no body.
 #[derive(Debug, Clone)]
-pub(super) struct Natural {
+pub(in crate::sandbox) struct Natural {
     /// Years from birth to the first appointment.
     pub age: i32,
     /// The year of birth, once there is an appointment to count from.
@@ -42,7 +42,7 @@ pub(super) struct Natural {
 
 impl Person {
     /// Makes up a person.
-    pub(super) fn natural(rng: &mut Rng) -> Self {
+    pub(in crate::sandbox) fn natural(rng: &mut Rng) -> Self {
         let name = natural_name(rng);
         let is_foreign = rng.chance(170_000);
         let natural = Natural {
@@ -63,7 +63,7 @@ impl Person {
     }
 
     /// Makes up a body.
-    pub(super) fn corporate(rng: &mut Rng) -> Self {
+    pub(in crate::sandbox) fn corporate(rng: &mut Rng) -> Self {
         let what = rng.pick(&["NOMINEES", "SECRETARIES", "HOLDINGS", "DIRECTORS", "TRUSTEES"]);
         let form = rng.pick(&["LIMITED", "LIMITED", "LTD", "PLC", "LLP"]);
         let name = format!("{} {what} SPECIMEN {form}", surname_word(rng));
@@ -144,7 +144,7 @@ fn forename(rng: &mut Rng) -> String {
 }
 
 /// Makes up an address in an area that does not exist.
-pub(super) fn address(rng: &mut Rng) -> Value {
+pub(in crate::sandbox) fn address(rng: &mut Rng) -> Value {
     let town = rng.below(40) as usize;
     let street = format!("{} {}", rng.pick(&STREET_WORDS), rng.pick(&STREET_TYPES));
     let letters = ["AB", "DE", "FG", "HJ", "LN", "PQ", "RS", "TU", "WX", "YZ"];
@@ -165,7 +165,7 @@ pub(super) fn address(rng: &mut Rng) -> Value {
 }
 
 /// Makes up what identifies a body: where it is registered, as what, under which number.
-pub(super) fn identification(role: &str, rng: &mut Rng) -> Value {
+pub(in crate::sandbox) fn identification(role: &str, rng: &mut Rng) -> Value {
     // 9 and eight figures more: a form in which nothing is numbered.
     let number = format!("9{:08}", rng.below(99_999_999));
     if role == "corporate-managing-officer" {

@@ -7,12 +7,31 @@ use super::super::calendar::Date;
 use super::company::{Company, column};
 use super::reply::{day, etag, iso, put, titled};
 
-/// Returns the profile of a company as it reads on the day of `now`.
+/// Returns the profile of a company as it reads on the day of `now`: what is kept of it, and what
+/// is reckoned when somebody asks.
 pub(super) fn profile(company: &Company, now: Timestamp) -> Value {
-    let number = company.number();
+    let mut profile = kept(company);
     let today = day(now);
+    put(&mut profile, "has_charges", Some(company.count(column::CHARGES) > 0));
+    if let Some(due) = company.date(column::ACCOUNTS_DUE)
+        && let Some(accounts) = profile.get_mut("accounts")
+    {
+        put(&mut accounts["next_accounts"], "overdue", Some(due < today));
+        put(accounts, "overdue", Some(due < today));
+    }
+    if let Some(due) = company.date(column::STATEMENT_DUE)
+        && let Some(statement) = profile.get_mut("confirmation_statement")
+    {
+        put(statement, "overdue", Some(due < today));
+    }
+    profile
+}
+
+/// Returns what is kept of a company: its profile as events carry it, the same every day.
+pub(in crate::sandbox) fn kept(company: &Company) -> Value {
+    let number = company.number();
     let (status, detail) = status(company.text(column::STATUS));
-    let is_insolvent = status != "active";
+    let is_insolvent = !["active", "dissolved"].contains(&status);
     let has_charges = company.count(column::CHARGES) > 0;
     let mut profile = json!({
         "company_name": company.text(column::NAME),
@@ -20,8 +39,7 @@ pub(super) fn profile(company: &Company, now: Timestamp) -> Value {
         "company_status": status,
         "type": kind(company.text(column::CATEGORY)),
         "jurisdiction": jurisdiction(company.prefix()),
-        "can_file": !is_insolvent && !accountless(company),
-        "has_charges": has_charges,
+        "can_file": status == "active" && !accountless(company),
         "has_insolvency_history": is_insolvent,
         "has_super_secure_pscs": false,
         "registered_office_is_in_dispute": false,
@@ -35,10 +53,12 @@ pub(super) fn profile(company: &Company, now: Timestamp) -> Value {
                 format!("/company/{number}/persons-with-significant-control"),
         },
     });
+    put(&mut profile, "has_charges", has_charges.then_some(true));
     put(&mut profile, "company_status_detail", detail);
     put(&mut profile, "date_of_creation", company.incorporated().map(iso));
-    put(&mut profile, "accounts", accounts(company, today));
-    put(&mut profile, "confirmation_statement", statement(company, today));
+    put(&mut profile, "date_of_cessation", company.date(column::CEASED).map(iso));
+    put(&mut profile, "accounts", accounts(company));
+    put(&mut profile, "confirmation_statement", statement(company));
     let codes = sic_codes(company);
     put(&mut profile, "sic_codes", (!codes.is_empty()).then_some(codes));
     let previous = previous(company);
@@ -55,7 +75,7 @@ pub(super) fn profile(company: &Company, now: Timestamp) -> Value {
 }
 
 /// Returns the address of the registered office.
-pub(super) fn address(company: &Company) -> Value {
+pub(in crate::sandbox) fn address(company: &Company) -> Value {
     let mut address = json!({});
     for (name, column) in [
         ("care_of", column::CARE_OF),
@@ -79,6 +99,7 @@ fn status(label: &str) -> (&'static str, Option<&'static str>) {
     match label.as_str() {
         "active - proposal to strike off" => ("active", Some("active-proposal-to-strike-off")),
         "active" => ("active", None),
+        "dissolved" => ("dissolved", None),
         "liquidation" => ("liquidation", None),
         _ if label.starts_with("voluntary arrangement") => ("voluntary-arrangement", None),
         _ if label.starts_with("in administration") => ("administration", None),
@@ -132,9 +153,8 @@ fn accountless(company: &Company) -> bool {
     company.date(column::ACCOUNTS_DUE).is_none() && company.date(column::STATEMENT_DUE).is_none()
 }
 
-/// Returns `accounts`; nothing for bodies that file none. What is overdue is reckoned on the day
-/// of the request, as Companies House does.
-fn accounts(company: &Company, today: Date) -> Option<Value> {
+/// Returns `accounts`; nothing for bodies that file none.
+fn accounts(company: &Company) -> Option<Value> {
     let due = company.date(column::ACCOUNTS_DUE)?;
     let incorporated = company.incorporated()?;
     let (day, month) =
@@ -142,7 +162,6 @@ fn accounts(company: &Company, today: Date) -> Option<Value> {
     let made = company.date(column::ACCOUNTS_MADE);
     let end = made.map_or_else(|| first_end(incorporated, day, month), year_later);
     let start = made.map_or(incorporated, |made| made.plus_days(1));
-    let is_overdue = due < today;
     // Who never filed has the text "null" for a type, and nothing else.
     let mut last = json!({ "type": "null" });
     if let Some(made) = made {
@@ -159,25 +178,23 @@ fn accounts(company: &Company, today: Date) -> Option<Value> {
         "last_accounts": last,
         "next_accounts": {
             "due_on": iso(due),
-            "overdue": is_overdue,
             "period_start_on": iso(start),
             "period_end_on": iso(end),
         },
         "next_due": iso(due),
         "next_made_up_to": iso(end),
-        "overdue": is_overdue,
     }))
 }
 
 /// The first accounts end on the first reference date more than six months after incorporation.
-fn first_end(incorporated: Date, day: u32, month: u32) -> Date {
+pub(in crate::sandbox) fn first_end(incorporated: Date, day: u32, month: u32) -> Date {
     let from = incorporated.month_index() + 7;
     let index = from + (month.cast_signed() - 1 - from).rem_euclid(12);
     Date::month_end(index).min(Date::month_start(index).plus_days(day.cast_signed() - 1))
 }
 
 /// A year later; the last of February stays the last.
-fn year_later(date: Date) -> Date {
+pub(in crate::sandbox) fn year_later(date: Date) -> Date {
     moved(date, 12)
 }
 
@@ -193,7 +210,7 @@ fn moved(date: Date, months: i32) -> Date {
 }
 
 /// Returns the word for a kind of accounts; that of a filing's description is made from it.
-pub(super) fn accounts_type(category: &str) -> String {
+pub(in crate::sandbox) fn accounts_type(category: &str) -> String {
     match category {
         "ACCOUNTS TYPE NOT AVAILABLE" => "no-accounts-type-available".to_owned(),
         "NO ACCOUNTS FILED" | "" => "null".to_owned(),
@@ -201,12 +218,11 @@ pub(super) fn accounts_type(category: &str) -> String {
     }
 }
 
-fn statement(company: &Company, today: Date) -> Option<Value> {
+fn statement(company: &Company) -> Option<Value> {
     let due = company.date(column::STATEMENT_DUE)?;
     let mut statement = json!({
         "next_due": iso(due),
         "next_made_up_to": iso(due.plus_days(-14)),
-        "overdue": due < today,
     });
     put(&mut statement, "last_made_up_to", company.date(column::STATEMENT_MADE).map(iso));
     Some(statement)

@@ -20,6 +20,8 @@ pub struct Register {
     source: Source,
     /// Number and offset, by number.
     places: Vec<([u8; 8], u64)>,
+    /// The places of companies proposed for strike-off.
+    proposed: Vec<u32>,
     n_skipped: u64,
     as_of: Date,
 }
@@ -59,9 +61,8 @@ impl Register {
 
     /// Makes a register of a snapshot in memory.
     pub fn of_bytes(bytes: Vec<u8>) -> Result<Self> {
-        let (mut places, n_skipped, as_of) = index(bytes.as_slice(), "the snapshot")?;
-        places.shrink_to_fit();
-        Ok(Self { source: Source::Bytes(bytes), places, n_skipped, as_of })
+        let index = index(bytes.as_slice(), "the snapshot")?;
+        Ok(Self::of(index, Source::Bytes(bytes)))
     }
 
     /// Returns how many companies there are.
@@ -86,18 +87,32 @@ impl Register {
 
     /// Returns the first of the month after the youngest company: the day of the snapshot, unless
     /// it is a very small one.
-    pub(super) fn as_of(&self) -> Date {
+    pub(in crate::sandbox) fn as_of(&self) -> Date {
         self.as_of
     }
 
     /// Reads the row of a company; nothing when the snapshot has no such number, or a broken row.
     pub(super) fn company(&self, number: &str) -> std::io::Result<Option<Company>> {
-        let Ok(number) = <[u8; 8]>::try_from(number.as_bytes()) else { return Ok(None) };
-        let Ok(place) = self.places.binary_search_by_key(&number, |place| place.0) else {
-            return Ok(None);
-        };
-        let line = self.line(self.places[place].1)?;
+        self.place(number).map_or(Ok(None), |place| self.at(place))
+    }
+
+    /// Returns where a company is in the order of numbers.
+    pub(in crate::sandbox) fn place(&self, number: &str) -> Option<u32> {
+        let number = <[u8; 8]>::try_from(number.as_bytes()).ok()?;
+        let place = self.places.binary_search_by_key(&number, |place| place.0).ok()?;
+        place.try_into().ok()
+    }
+
+    /// Reads the row of the company at a place; nothing when it is broken.
+    pub(in crate::sandbox) fn at(&self, place: u32) -> std::io::Result<Option<Company>> {
+        let Some((number, offset)) = self.places.get(place as usize) else { return Ok(None) };
+        let line = self.line(*offset)?;
         Ok(Company::read(&line).filter(|company| company.number().as_bytes() == number))
+    }
+
+    /// Returns the places of companies proposed for strike-off.
+    pub(in crate::sandbox) fn proposed(&self) -> &[u32] {
+        &self.proposed
     }
 
     fn line(&self, offset: u64) -> std::io::Result<Vec<u8>> {
@@ -131,13 +146,29 @@ impl Register {
     }
 
     fn indexed(lines: impl BufRead, source: Source, name: &str) -> Result<Self> {
-        let (mut places, n_skipped, as_of) = index(lines, name)?;
+        Ok(Self::of(index(lines, name)?, source))
+    }
+
+    fn of(index: Index, source: Source) -> Self {
+        let Index { mut places, proposed, n_skipped, as_of } = index;
         places.shrink_to_fit();
-        Ok(Self { source, places, n_skipped, as_of })
+        let place = |number: &[u8; 8]| places.binary_search_by_key(number, |place| place.0).ok();
+        let proposed = proposed.iter().filter_map(place);
+        let mut proposed: Vec<u32> = proposed.filter_map(|place| place.try_into().ok()).collect();
+        proposed.sort_unstable();
+        proposed.dedup();
+        Self { source, places, proposed, n_skipped, as_of }
     }
 }
 
-type Index = (Vec<([u8; 8], u64)>, u64, Date);
+/// What is kept of a snapshot that was read through.
+struct Index {
+    places: Vec<([u8; 8], u64)>,
+    /// The numbers of companies proposed for strike-off.
+    proposed: Vec<[u8; 8]>,
+    n_skipped: u64,
+    as_of: Date,
+}
 
 fn index(mut lines: impl BufRead, name: &str) -> Result<Index> {
     let unreadable = |e: std::io::Error| Error::external(format!("`{name}`")).because(e);
@@ -152,7 +183,8 @@ fn index(mut lines: impl BufRead, name: &str) -> Result<Index> {
     if line.trim_ascii_end() != HEADER.as_bytes() {
         return Err(foreign("does not begin with the header of BasicCompanyData"));
     }
-    let (mut places, mut n_skipped, mut youngest) = (Vec::new(), 0, Date::from_days(0));
+    let (mut places, mut proposed) = (Vec::new(), Vec::new());
+    let (mut n_skipped, mut youngest) = (0, Date::from_days(0));
     loop {
         line.clear();
         let n = lines.read_until(b'\n', &mut line).map_err(unreadable)?;
@@ -160,12 +192,13 @@ fn index(mut lines: impl BufRead, name: &str) -> Result<Index> {
             break;
         }
         match company::glance(&line) {
-            Some((number, incorporated)) => {
+            Some(seen) => {
                 if places.is_empty() && memchr::memmem::find(&line, b" SPECIMEN").is_none() {
                     return Err(foreign("holds companies that are not made up"));
                 }
-                youngest = youngest.max(incorporated.unwrap_or(youngest));
-                places.push((number, offset));
+                youngest = youngest.max(seen.incorporated.unwrap_or(youngest));
+                places.push((seen.number, offset));
+                proposed.extend(seen.is_proposed.then_some(seen.number));
             }
             None => n_skipped += 1,
         }
@@ -174,5 +207,6 @@ fn index(mut lines: impl BufRead, name: &str) -> Result<Index> {
     // Of two rows with one number the first stands, whatever the order they are sorted in.
     places.sort_unstable();
     places.dedup_by_key(|place| place.0);
-    Ok((places, n_skipped, Date::month_start(youngest.month_index() + 1)))
+    let as_of = Date::month_start(youngest.month_index() + 1);
+    Ok(Index { places, proposed, n_skipped, as_of })
 }

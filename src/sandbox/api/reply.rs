@@ -13,23 +13,23 @@ use super::super::rng::{Rng, mix};
 
 /// A status and, as JSON, what is said.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(in crate::sandbox) struct Reply {
     pub status: StatusCode,
     pub body: Option<Value>,
 }
 
 impl Reply {
-    pub(super) fn found(body: Value) -> Self {
+    pub(in crate::sandbox) fn found(body: Value) -> Self {
         Self { status: StatusCode::OK, body: Some(body) }
     }
 
     /// Answers with nothing.
-    pub(super) fn empty(status: StatusCode) -> Self {
+    pub(in crate::sandbox) fn empty(status: StatusCode) -> Self {
         Self { status, body: None }
     }
 
     /// Answers as profiles do when there is no such company.
-    pub(super) fn no_profile(number: &str, now: Timestamp, rng: &mut Rng) -> Self {
+    pub(in crate::sandbox) fn no_profile(number: &str, now: Timestamp, rng: &mut Rng) -> Self {
         let body = json!({
             "timestamp": now.strftime("%Y-%m-%dT%H:%M:%S.%9f").to_string(),
             "message": format!("404 NOT_FOUND \"Resource not found for company profile {number}\""),
@@ -39,7 +39,7 @@ impl Reply {
     }
 
     /// Answers as insolvency does when there is no case.
-    pub(super) fn no_case(path: &str, now: Timestamp) -> Self {
+    pub(in crate::sandbox) fn no_case(path: &str, now: Timestamp) -> Self {
         let body = json!({
             "timestamp": now.strftime("%Y-%m-%d").to_string(),
             "status": 404,
@@ -50,19 +50,19 @@ impl Reply {
     }
 
     /// Answers with the documented list of errors.
-    pub(super) fn errors(status: StatusCode, error: &str) -> Self {
+    pub(in crate::sandbox) fn errors(status: StatusCode, error: &str) -> Self {
         let body = json!({ "errors": [{ "type": "ch:service", "error": error }] });
         Self { status, body: Some(body) }
     }
 
     /// Answers to a key that is missing, malformed or unknown.
-    pub(super) fn unauthorized() -> Self {
+    pub(in crate::sandbox) fn unauthorized() -> Self {
         let body = json!({ "error": "Invalid Authorization", "type": "ch:service" });
         Self { status: StatusCode::UNAUTHORIZED, body: Some(body) }
     }
 
     /// Makes the response.
-    pub(super) fn into_response(self) -> Response<Vec<u8>> {
+    pub(in crate::sandbox) fn into_response(self) -> Response<Vec<u8>> {
         let bytes = self.body.as_ref().map(|body| body.to_string().into_bytes());
         let mut response = Response::new(bytes.unwrap_or_default());
         *response.status_mut() = self.status;
@@ -77,30 +77,30 @@ impl Reply {
 }
 
 /// Writes a moment as the `date` header does.
-pub(super) fn http_date(now: Timestamp) -> Option<HeaderValue> {
+pub(in crate::sandbox) fn http_date(now: Timestamp) -> Option<HeaderValue> {
     let text = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     HeaderValue::from_str(&text).ok()
 }
 
 /// Returns the day of a moment.
-pub(super) fn day(now: Timestamp) -> Date {
+pub(in crate::sandbox) fn day(now: Timestamp) -> Date {
     Date::from_days(i32::try_from(now.as_second().div_euclid(86_400)).unwrap_or(0))
 }
 
 /// Writes a day as `yyyy-mm-dd`.
-pub(super) fn iso(date: Date) -> String {
+pub(in crate::sandbox) fn iso(date: Date) -> String {
     let (year, month, day) = date.parts();
     format!("{year:04}-{month:02}-{day:02}")
 }
 
 /// Makes up an identifier of `n` characters, as base64 for addresses writes them.
-pub(super) fn id(rng: &mut Rng, n: usize) -> String {
+pub(in crate::sandbox) fn id(rng: &mut Rng, n: usize) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     (0..n).map(|_| char::from(LETTERS[rng.below(64) as usize])).collect()
 }
 
 /// Returns the `etag` of a body: 40 figures that change with it. Not for secrets.
-pub(super) fn etag(body: &Value) -> String {
+pub(in crate::sandbox) fn etag(body: &Value) -> String {
     let text = body.to_string();
     let hash = text.as_bytes().chunks(8).fold(mix(text.len() as u64), |hash, chunk| {
         chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)) ^ mix(hash)
@@ -109,14 +109,14 @@ pub(super) fn etag(body: &Value) -> String {
 }
 
 /// Sets `name` in an object when there is a value.
-pub(super) fn put(object: &mut Value, name: &str, value: Option<impl Into<Value>>) {
+pub(in crate::sandbox) fn put(object: &mut Value, name: &str, value: Option<impl Into<Value>>) {
     if let (Some(object), Some(value)) = (object.as_object_mut(), value) {
         object.insert(name.to_owned(), value.into());
     }
 }
 
 /// Writes words as the register's answers do: `MILL ROAD` as `Mill Road`.
-pub(super) fn titled(text: &str) -> String {
+pub(in crate::sandbox) fn titled(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut is_inside = false;
     for c in text.chars() {
@@ -131,10 +131,10 @@ pub(super) fn titled(text: &str) -> String {
 
 /// What a query says: the values of its names, decoded.
 #[derive(Debug)]
-pub(super) struct Query(Vec<(String, String)>);
+pub(in crate::sandbox) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn of(text: Option<&str>) -> Self {
+    pub(in crate::sandbox) fn of(text: Option<&str>) -> Self {
         let pairs = text.unwrap_or("").split('&').filter(|pair| !pair.is_empty());
         Self(
             pairs
@@ -145,13 +145,13 @@ impl Query {
     }
 
     /// Returns the first value of `name` that is not empty.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(in crate::sandbox) fn get(&self, name: &str) -> Option<&str> {
         let mut found = self.0.iter().filter(|(known, value)| known == name && !value.is_empty());
         found.next().map(|(_, value)| value.as_str())
     }
 
     /// Returns a number, or `default`; fails when it is none.
-    pub(super) fn number(&self, name: &str, default: usize) -> Result<usize, Reply> {
+    pub(in crate::sandbox) fn number(&self, name: &str, default: usize) -> Result<usize, Reply> {
         let Some(text) = self.get(name) else { return Ok(default) };
         let error = "invalid-query-parameter";
         text.parse().map_err(|_| Reply::errors(StatusCode::BAD_REQUEST, error))

@@ -288,7 +288,7 @@ fn profiles_say_what_the_row_says() {
         if let Some(due) = row.date(column::ACCOUNTS_DUE) {
             let is_overdue = due < Date::new(2026, 11, 26).unwrap();
             assert_eq!(body["accounts"]["overdue"], is_overdue);
-            assert_eq!(body["accounts"]["next_due"], reply::iso(due));
+            assert_eq!(body["accounts"]["next_due"], iso(due));
         }
         let (_, charges) = get(&api, &format!("/company/{}/charges", row.number()));
         assert_eq!(charges["total_count"], row.count(column::CHARGES));
