@@ -9,7 +9,7 @@
 //! context                             all that a component may reach
 //! quota                               may another call go now, and is there budget for it
 //! state                               the state file: what ran, what it published, what was answered
-//! fetch                               files from elsewhere, resumed and kept
+//! fetch       feeds                   files from elsewhere, and feeds that never end
 //! publish                             how staged data becomes visible
 //! spec  table  sandbox                the user's words · Arrow's words · a made-up register
 //! scan  error  clock  failpoint  net  the ground; requests and responses
@@ -29,6 +29,7 @@ pub mod table;
 pub mod net;
 pub mod publish;
 
+pub mod feeds;
 pub mod fetch;
 
 pub mod state;

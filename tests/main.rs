@@ -18,6 +18,7 @@ mod duckdb;
 mod enrich;
 mod enrich_processes;
 mod errors;
+mod follow;
 mod fragments;
 mod fuzz;
 mod hostile;

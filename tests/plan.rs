@@ -293,6 +293,8 @@ fn a_state_without_definitions_is_looked_at_and_left_as_it_is() {
                  ALTER TABLE engine_node_runs DROP COLUMN pending;
                  DROP TABLE engine_limits; DROP TABLE engine_calls; DROP TABLE engine_pauses;
                  DROP TABLE engine_budgets; DROP TABLE engine_answers; DROP TABLE engine_asked;
+                 DROP TABLE engine_gaps; DROP TABLE engine_feeds;
+                 ALTER TABLE engine_runs DROP COLUMN follow;
                  ALTER TABLE engine_runs DROP COLUMN replay; PRAGMA user_version = 3";
     state.execute_batch(older).expect("an older state");
     let changes = changes(&plan(&project, &[]));
@@ -300,7 +302,7 @@ fn a_state_without_definitions_is_looked_at_and_left_as_it_is() {
     let version = || state.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     assert_eq!(version(), Ok(3));
     project.run(&["p.yaml"]);
-    assert_eq!(version(), Ok(6));
+    assert_eq!(version(), Ok(7));
     assert_eq!(others(&plan(&project, &[])), [""; 0]);
     state.pragma_update(None, "user_version", 99).expect("a newer state");
     let said = project.pipeline(&["plan", "p.yaml"]);

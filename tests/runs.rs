@@ -368,9 +368,11 @@ fn shipped_pipelines_check_and_run_on_a_made_up_register() {
             text.replace("./out", &format!("./{}", file.len())),
         );
     }
-    let scoring = "shared/scoring.yaml";
-    let text = std::fs::read_to_string(root.join("pipelines").join(scoring)).expect("a fragment");
-    project.write(scoring, text);
+    for name in ["scoring", "signals", "company_status"] {
+        let fragment = format!("shared/{name}.yaml");
+        let text = std::fs::read_to_string(root.join("pipelines").join(&fragment));
+        project.write(&fragment, text.expect("a fragment"));
+    }
     let said = project.pipeline(&["check", "."]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     let shipped = root.join("examples/quickstart/BasicCompanyData-2026-11-01.zip");

@@ -174,19 +174,34 @@ fn shipped_pipelines_pass_their_tests_and_fail_them_when_broken() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
         std::fs::read_to_string(folder.join(name)).expect("a shipped file")
     };
-    let (text, scoring) = (read("strike_off_bulk.yaml"), read("shared/scoring.yaml"));
+    let fragments = ["signals", "company_status", "scoring"];
+    let fragments = fragments.map(|name| format!("shared/{name}.yaml"));
+    let (text, shared) =
+        (read("strike_off_bulk.yaml"), fragments.each_ref().map(|name| read(name)));
     let project = project(&text);
-    project.write("shared/scoring.yaml", &scoring);
+    for (name, fragment) in fragments.iter().zip(&shared) {
+        project.write(name, fragment);
+    }
     let said = project.pipeline(&["test", "p.yaml"]);
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
     let mut survivors = Vec::new();
     for (index, (from, to)) in MUTATIONS.iter().enumerate() {
         let definition = text.find("\ntests:").expect("tests");
         let is_own = text[..definition].contains(from);
-        assert!(is_own || scoring.contains(from), "neither in the pipeline nor in scoring: {from}");
+        let place = shared.iter().position(|fragment| fragment.contains(from));
+        assert!(is_own || place.is_some(), "neither in the pipeline nor in a fragment: {from}");
         let name = format!("m{index}.yaml");
         project.write(&name, if is_own { text.replacen(from, to, 1) } else { text.clone() });
-        project.write("shared/scoring.yaml", scoring.replacen(from, to, 1));
+        for (name, fragment) in fragments.iter().zip(&shared) {
+            let is_broken = !is_own && place.is_some_and(|place| shared[place] == *fragment);
+            project.write(
+                name,
+                match is_broken {
+                    true => fragment.replacen(from, to, 1),
+                    false => fragment.clone(),
+                },
+            );
+        }
         let said = project.pipeline(&["test", &name]);
         assert!(!said.err.contains("error[P0"), "{from} → {to}: {}", said.err);
         if said.code == Some(0) {

@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["spec", "sandbox"],
     &["table"],
     &["publish"],
-    &["fetch"],
+    &["fetch", "feeds"],
     &["state"],
     &["quota"],
     &["context"],

@@ -26,8 +26,10 @@ mod watch;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Once, OnceLock};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::sync::watch::{self as signals, Receiver};
 
 pub use schema::{commands_reference, components_reference};
 
@@ -35,6 +37,7 @@ use crate::clock::Clock;
 use crate::context::read_text;
 use crate::engine::{self, Checked, Options};
 use crate::error::{Error, Kind, Result};
+use crate::feeds::Feeds;
 use crate::fetch::Meter;
 use crate::spec::{self, Diagnostic, Severity};
 
@@ -273,6 +276,8 @@ impl Surroundings {
         }
         Ok(Options {
             transport: None,
+            feeds: Feeds::default(),
+            follow: None,
             vars: given,
             // Names and values that are not text cannot be written in a pipeline file either.
             env: std::env::vars_os()
@@ -327,29 +332,46 @@ impl Surroundings {
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM. A second one ends the process at once.
+/// Waits for Ctrl-C or SIGTERM, also one that came while nobody waited. A second one ends the
+/// process at once.
 async fn interrupted() {
+    static SAYS: Once = Once::new();
     wait_for_signal().await;
-    output::say("stopping; once more to stop at once");
-    tokio::spawn(async {
-        wait_for_signal().await;
-        std::process::exit(130);
-    });
+    SAYS.call_once(|| output::say("stopping; once more to stop at once"));
 }
 
+/// Waits for the first signal since somebody began to wait for one.
 async fn wait_for_signal() {
+    static CAME: OnceLock<Receiver<bool>> = OnceLock::new();
+    let mut came = CAME.get_or_init(listen).clone();
+    if came.wait_for(|came| *came).await.is_err() {
+        // There are no handlers.
+        std::future::pending().await
+    }
+}
+
+/// Listens to signals from now on: what has a listener once does not end the process by itself any
+/// more, so none may be missed between two who wait.
+fn listen() -> Receiver<bool> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
+    let (sender, receiver) = signals::channel(false);
+    let terminate = signal(SignalKind::terminate());
+    let interrupt = signal(SignalKind::interrupt());
+    // Without handlers signals end the process as ever.
+    let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
+        return receiver;
+    };
+    tokio::spawn(async move {
+        loop {
             tokio::select! {
                 _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
+            }
+            if sender.send_replace(true) {
+                std::process::exit(130);
             }
         }
-        Err(_) => {
-            // Without a handler Ctrl-C ends the process as ever.
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
+    });
+    receiver
 }

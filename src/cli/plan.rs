@@ -175,6 +175,8 @@ impl Shown<'_> {
                 (Some(position), None) => format!("after {column} {position}"),
                 (None, _) => format!("everything: no position of {column} yet"),
             });
+        } else if let Some(position) = &source.position {
+            notes.push(format!("a batch after event {position}"));
         }
         let reads = match (&source.reads, &source.missing, &source.download) {
             (Some(reads), ..) => self.shorten(reads),

@@ -127,5 +127,5 @@ async fn replay(arguments: Replayed, surroundings: &Surroundings) -> Result<Exit
     }
     options.is_dry = arguments.dry_run;
     options.replay = Some(Arc::new(kept));
-    run::start(&arguments.file, options, surroundings).await
+    run::start(&arguments.file, options, run::Follows::No, surroundings).await
 }

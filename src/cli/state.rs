@@ -13,7 +13,7 @@ use crate::state::{LimitNow, Lock, Position, State};
 
 /// Look at what a pipeline remembers from run to run, and change it.
 ///
-/// That is how far its sources with `changed_since` have read. A change is refused while the
+/// That is how far its streams and its sources with `changed_since` have read. A change is refused while the
 /// pipeline runs.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -36,7 +36,7 @@ enum Command {
         pipeline: Named,
         /// The source.
         source: String,
-        /// A value of its `changed_since` column.
+        /// A value of its `changed_since` column; of a stream the timepoint of an event, or `now`.
         position: String,
     },
     /// Forget how far a source, or all of them, have read: the next run reads everything.
@@ -87,6 +87,11 @@ pub(super) fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<E
         }
         Command::Set { source, position, .. } => {
             known(&pipeline, &source)?;
+            let is_stream = pipeline.streams.contains(&source);
+            if is_stream && position != "now" && position.parse::<u64>().is_err() {
+                let message = format!("`{position}` is no timepoint: a whole number, or `now`");
+                return Err(Error::user(message));
+            }
             change(&pipeline, |state| state.set_position(&pipeline.name, &source, &position))?;
             output::say(&format!("{source}: the next run begins at {position}"));
         }
@@ -162,7 +167,7 @@ fn known(pipeline: &Outputs, source: &str) -> Result<()> {
         None if pipeline.positioned.is_empty() => "none of its sources has one".to_owned(),
         None => format!("sources with one are {}", list(sources())),
     };
-    Err(Error::user(format!("no source `{source}` with `changed_since`; {advice}")))
+    Err(Error::user(format!("no source `{source}` that keeps a position; {advice}")))
 }
 
 fn positions(pipeline: &Outputs) -> Result<Vec<Position>> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::check_inside;
-use crate::spec::{ChangedSince, Code, Diagnostic, Scope, Secret, Text};
+use crate::spec::{BatchSize, ChangedSince, Code, Diagnostic, Scope, Secret, Text};
 
 /// What building may find out from the files of sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct BuildContext<'a> {
     pub fetched: Option<&'a Path>,
     /// From where a source reads that reads only what changed.
     pub changed_since: Option<&'a ChangedSince>,
+    /// How much of a stream is one batch.
+    pub batch: BatchSize,
     /// Rows to be read in place of the source's files.
     pub kept: Option<&'a [KeptRow]>,
     /// Mistakes that were found.
@@ -61,6 +63,7 @@ impl<'a> BuildContext<'a> {
             root: None,
             fetched: None,
             changed_since: None,
+            batch: BatchSize::default(),
             kept: None,
             found: Vec::new(),
         }

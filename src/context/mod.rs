@@ -5,6 +5,7 @@ mod bounds;
 mod build;
 mod condition;
 mod fetch;
+mod outside;
 mod place;
 mod sql;
 mod stage;
@@ -13,11 +14,14 @@ pub use bounds::{check_inside, project_folder, read_text};
 pub use build::{BuildContext, Files, KeptRow, below};
 pub use condition::Condition;
 pub use fetch::{FetchContext, download_folder};
+pub use outside::Outside;
 pub use sql::{Sql, add_schema, ast, reference};
 pub use stage::{Batches, RowStream, StageContext};
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::feeds::Gap;
 
 /// What one reading of a source needs to know.
 #[derive(Clone, Debug, Default)]
@@ -33,15 +37,20 @@ pub struct ReadContext {
     pub checks_all: bool,
     /// Bytes read so far, of the source's size, for progress.
     pub bytes: Arc<AtomicU64>,
-    /// From where a source with `changed_since` reads, and how far it came.
+    /// From where a source reads that keeps a position, and how far it came.
     pub position: Arc<Position>,
+    /// The world.
+    pub outside: Outside,
 }
 
-/// How far a source with `changed_since` has read: a value of its column, as text.
+/// How far a source has read: with `changed_since` a value of its column, a stream the number of an
+/// event, as text.
 #[derive(Debug, Default)]
 pub struct Position {
     /// How far the last committed run came; unset before there was one.
     pub from: OnceLock<String>,
     /// How far this run came; set when everything was read.
     pub reached: OnceLock<String>,
+    /// What a stream lacks between events that it has.
+    pub gaps: Mutex<Vec<Gap>>,
 }

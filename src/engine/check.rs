@@ -13,12 +13,14 @@ use super::plan::{Plan, check_asking};
 use super::replay::Replay;
 use super::testing::{StandIn, check_case};
 use crate::clock::Clock;
-use crate::context::{Files, Sql, below, check_inside, project_folder};
+use crate::context::{Files, Outside, Sql, below, check_inside, project_folder};
+use crate::feeds::Feeds;
 use crate::net::Transport;
 use crate::spec::{
     Code, Diagnostic, Family, Located, Mark, Origin, Scope, Severity, Value, VarDecl, VarType,
     did_you_mean, is_id, list, tidy,
 };
+use crate::state::Lock;
 use crate::transforms::TransformKind;
 
 /// What a check is told from outside the file.
@@ -44,14 +46,27 @@ pub struct Options {
     pub limit: Option<u64>,
     /// What sends requests to APIs; the network otherwise.
     pub transport: Option<Arc<dyn Transport>>,
+    /// Feeds that stay open from one batch of a stream to the next.
+    pub feeds: Feeds,
     /// Files that sources have got from elsewhere, by source.
     pub fetched: BTreeMap<String, PathBuf>,
     /// What stands in for the world, in a test.
     pub stand_in: Option<Arc<StandIn>>,
     /// Rejected rows that are run again in place of what their node reads.
     pub replay: Option<Arc<Replay>>,
+    /// What holds batches together that follow each other.
+    pub follow: Option<Following>,
     /// The node whose first rows are looked at, and nothing else done.
     pub preview: Option<Preview>,
+}
+
+/// What holds the batches of a `run --follow` together.
+#[derive(Clone, Debug)]
+pub struct Following {
+    /// Its first batch.
+    pub run_id: String,
+    /// The right to run the pipeline, held from the first batch to the last.
+    pub lock: Arc<Lock>,
 }
 
 /// The first rows of a node.
@@ -64,6 +79,16 @@ pub struct Preview {
 }
 
 impl Options {
+    /// Returns what a source has of the world.
+    pub(super) fn outside(&self, node: &str) -> Outside {
+        Outside {
+            node: node.to_owned(),
+            transport: self.transport.clone(),
+            clock: self.clock,
+            feeds: self.feeds.clone(),
+        }
+    }
+
     /// Says what building may find out from files.
     pub(super) fn files(&self) -> Files {
         match (&self.stand_in, self.is_run) {
@@ -96,6 +121,8 @@ pub struct Checked {
     pub(super) definitions: BTreeMap<String, String>,
     /// Names of its variables that are no paths: with other values it is another selection.
     pub(super) rule_vars: Vec<String>,
+    /// Whether its schedule says that batch follows batch.
+    pub is_always: bool,
     /// What the check was told.
     pub options: Options,
     pub(super) plan: Plan,
@@ -164,6 +191,8 @@ pub async fn check(
     let is_rule = |(_, decl): &&(Located<String>, VarDecl)| decl.kind.value != VarType::Path;
     let rule_vars =
         file.vars.0.iter().filter(is_rule).map(|(name, _)| name.value.clone()).collect();
+    let always = file.schedule.as_ref().and_then(|schedule| schedule.always.as_ref());
+    let is_always = always.is_some_and(|always| always.value);
     let name = file.name.value.clone();
     let path = path.to_owned();
     let graph = graph_of(&file, &edges);
@@ -178,6 +207,7 @@ pub async fn check(
         vars,
         definitions,
         rule_vars,
+        is_always,
         options,
         plan,
     };
@@ -477,8 +507,11 @@ fn check_service(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) {
     };
     if let Some(schedule) = &file.schedule {
         found.extend(schedule.check(schedule.at));
-        let fault = idle("the schedule", schedule.at);
-        found.push(fault.help("let cron or systemd call `pipeline run`"));
+        let is_always = schedule.always.as_ref().is_some_and(|always| always.value);
+        if !is_always {
+            let fault = idle("the schedule", schedule.at);
+            found.push(fault.help("let cron or systemd call `pipeline run`"));
+        }
     }
     found.extend(file.alerts.first().map(|alert| idle("the alert", alert.name.at)));
     for alert in &file.alerts {

@@ -34,6 +34,10 @@ impl Run {
             sha.update(fragment.text.as_bytes());
         }
         sha.update(format!("{:?}", self.checked.options.limit));
+        // A stream reads something else from each place.
+        for node in self.checked.plan.streams() {
+            sha.update(format!("{} after {:?}", node.id, node.tally.position.from.get()));
+        }
         if let Some(replay) = &self.checked.options.replay {
             sha.update(format!("replay of {} {}", replay.node, replay.fingerprint));
         }
@@ -78,6 +82,7 @@ impl Run {
         };
         // What fails here is done by the next start; the user must hear of the first error. What
         // a committed run has staged is never swept away.
+        let _ = state.note_gaps(&self.checked.name, run_id, self.now(), &self.gaps());
         let is_abandoned = state.abandon(run_id, status, self.now(), Some(&error.to_string()));
         if matches!(is_abandoned, Ok(true)) {
             let _ = sweep_all(state, run_id);
@@ -158,7 +163,12 @@ impl Run {
         let is_replay = row.replay.is_some();
         // Nor does a source move on whose rows wait for answers: they are read again.
         let is_waiting = self.has_pending_keys();
-        let moves = |node: &&PlannedNode| node.has_position && !is_replay && !is_waiting;
+        let moves = |node: &&PlannedNode| {
+            let is_stream = node.source.as_ref().is_some_and(|source| source.stream().is_some());
+            node.has_position && !is_replay && (is_stream || !is_waiting)
+        };
+        self.check_streams(&tx)?;
+        state::note_gaps(&tx, &row.pipeline, &row.run_id, self.now(), &self.gaps())?;
         for node in self.checked.plan.nodes.iter().filter(moves) {
             if let Some(position) = node.tally.position.reached.get() {
                 let run_id = Some(row.run_id.as_str());

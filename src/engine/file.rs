@@ -23,8 +23,8 @@ use crate::publish::Missing;
 use crate::sinks::{SinkKind, Write};
 use crate::sources::{Contract, SourceKind};
 use crate::spec::{
-    Alert, Asking, ChangedSince, Code, Diagnostic, Family, Located, LocatedMap, Mark, Resources,
-    Schedule, TestCase, Text, VarDecl, did_you_mean, is_id, list,
+    Alert, Asking, BatchSize, ChangedSince, Code, Diagnostic, Family, Located, LocatedMap, Mark,
+    Resources, Schedule, TestCase, Text, VarDecl, did_you_mean, is_id, list,
 };
 use crate::table::ColumnType;
 use crate::transforms::{LOOKUP_PORTS, TransformKind};
@@ -155,6 +155,8 @@ pub struct Common {
     pub contract: Contract,
     /// From where a source reads that reads only what changed.
     pub changed_since: Option<ChangedSince>,
+    /// How much of a stream is one batch.
+    pub batch: Option<BatchSize>,
     /// What a sink does with its rows.
     pub write: Option<Located<Write>>,
     /// The columns that tell rows apart.
@@ -197,7 +199,7 @@ const TOP_RESERVED: &[&str] = &[
     "udfs",
     "cluster",
 ];
-const NODE_RESERVED: &[&str] = &["batch", "priority", "where", "digest", "compact", "expire"];
+const NODE_RESERVED: &[&str] = &["priority", "where", "digest", "compact", "expire"];
 
 /// Reads a pipeline file and finds all mistakes of form. The file is what is left without them;
 /// `None` when too little is left to look for other mistakes.

@@ -14,6 +14,7 @@ mod fault;
 mod fetch;
 mod file;
 mod first;
+mod follow;
 mod fragment;
 mod graph;
 mod land;
@@ -29,15 +30,17 @@ mod replay;
 mod report;
 mod run;
 mod schema;
+mod streams;
 mod testing;
 mod update;
 mod watched;
 
-pub use check::{Checked, Options, Preview, RESERVED_IDS, check};
+pub use check::{Checked, Following, Options, Preview, RESERVED_IDS, check};
 pub use drawing::{Drawing, GraphNode, draw};
 pub use explain::{Explained, explain};
 pub use fetch::{Fetched, fetch};
 pub use file::File;
+pub use follow::{Follow, Followed, Told};
 pub use limits::OtherVar;
 pub use outlook::{
     Change, Download, LookupOutlook, NodeOutlook, Outlook, SinkOutlook, SourceOutlook, There,

@@ -37,7 +37,7 @@ use super::enrich::{Enriching, Means};
 use super::first::First;
 use super::land::{Landed, Tally};
 use super::pushdown::{condition, text_column};
-use crate::context::{Condition, ReadContext};
+use crate::context::{Condition, Outside, ReadContext};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::sources::{Batch, OnBadRow, Source};
@@ -66,6 +66,7 @@ pub(super) enum Rows {
         checks_all: bool,
         /// What is counted; none when the table may be read any number of times.
         tally: Option<Arc<Tally>>,
+        outside: Outside,
     },
     /// Rows that were landed.
     Landed {
@@ -321,9 +322,10 @@ impl ExecutionPlan for RowsExec {
     ) -> PlanResult<SendableRecordBatchStream> {
         let schema = self.schema();
         match (&self.table.rows, &self.input) {
-            (Rows::Source { source, tally: None, .. }, _) => {
-                let projection = self.projection.clone();
-                let rows = source.read(ReadContext { projection, ..ReadContext::default() });
+            (Rows::Source { source, tally: None, outside, .. }, _) => {
+                let (projection, outside) = (self.projection.clone(), outside.clone());
+                let reading = ReadContext { projection, outside, ..ReadContext::default() };
+                let rows = source.read(reading);
                 // Nobody sees what is rejected here: rows that are not whole would pass for all.
                 let rows = rows.map(|batch| match batch? {
                     Batch { rejected: Some(rejected), .. } => Err(first_bad_row(&rejected).into()),
@@ -332,7 +334,15 @@ impl ExecutionPlan for RowsExec {
                 Ok(make_cooperative(Box::pin(RecordBatchStreamAdapter::new(schema, rows))))
             }
             (
-                Rows::Source { node, source, on_bad_row, limit, checks_all, tally: Some(tally) },
+                Rows::Source {
+                    node,
+                    source,
+                    on_bad_row,
+                    limit,
+                    checks_all,
+                    tally: Some(tally),
+                    outside,
+                },
                 _,
             ) => {
                 let reading = ReadContext {
@@ -342,6 +352,7 @@ impl ExecutionPlan for RowsExec {
                     checks_all: *checks_all,
                     bytes: Arc::clone(&tally.bytes),
                     position: Arc::clone(&tally.position),
+                    outside: outside.clone(),
                 };
                 let reader = Accept {
                     node: node.clone(),

@@ -315,7 +315,8 @@ impl Looking<'_> {
         let built = built.filter(|source| source.size() != Some(0));
         let is_absent = |fault: &&Diagnostic| built.is_none() && fault.code == Code::File;
         let missing = context.found.iter().find(is_absent).map(|fault| fault.message.clone());
-        let position = positions.iter().find(|known| since.is_some() && known.node == *id);
+        let keeps_position = since.is_some() || settings.is_stream();
+        let position = positions.iter().find(|known| keeps_position && known.node == *id);
         SourceOutlook {
             node: id.clone(),
             kind: node.kind.kind(),

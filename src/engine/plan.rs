@@ -5,6 +5,7 @@
 
 mod enriched;
 mod replayed;
+mod sourced;
 mod written;
 
 use std::collections::BTreeSet;
@@ -29,12 +30,11 @@ use super::graph::{Edges, is_late, kept_nodes, late_ports, node_of, to_land};
 use super::land::{Landed, Tally};
 use super::operator::{LandedRows, Rows, Table};
 use super::part::Part;
-use super::testing::{Kept, StandIn};
-use crate::context::{BuildContext, Sql, reference};
+use super::testing::Kept;
+use crate::context::{Sql, reference};
 use crate::sinks::{Sink, Write};
-use crate::sources::{Contract, Given, OnBadRow, Source, SourceKind};
-use crate::spec::{ChangedSince, Code, Diagnostic, Family, Located, Resources, Scope, Share};
-use crate::table;
+use crate::sources::Source;
+use crate::spec::{Code, Diagnostic, Family, Located, Resources, Scope, Share};
 use crate::transforms::{Enrichment, Operator, PORT, Planned, Rule, TransformKind};
 
 pub(super) use enriched::check_asking;
@@ -211,65 +211,6 @@ impl Plan {
 }
 
 impl Planning<'_> {
-    fn source(&mut self, node: &Node<SourceKind>, found: &mut Vec<Diagnostic>) {
-        let replay = self.replay_of(&node.id);
-        let mut context = BuildContext::new(self.scope, self.files_of(&node.id));
-        context.kept = replay.map(|replay| replay.lines());
-        context.fetched = self.options.fetched.get(&node.id.value).map(PathBuf::as_path);
-        let contract: &Contract = &node.common.contract;
-        let changed_since = node.common.changed_since.as_ref();
-        if let (Some(since), false) = (changed_since, node.kind.settings().keeps_position()) {
-            let message = format!("a `{}` source cannot tell what changed", node.kind.kind());
-            let fault = Diagnostic::error(Code::BadValue, message, since.column.at);
-            found.push(fault.help("`changed_since` goes with `sqlite`"));
-        }
-        context.changed_since = changed_since;
-        let mut built = node.kind.settings().build(contract, &mut context);
-        found.extend(context.found);
-        if let Some(stand_in) = &self.options.stand_in {
-            built = given(node, built, stand_in, found);
-        }
-        let Some(source) = built else {
-            self.unknown.insert(node.id.value.clone());
-            found.extend(self.unknown_in_part(&node.id));
-            return;
-        };
-        found.extend(changed_since.and_then(|since| no_column(since, &source.schema())));
-        let id = &node.id.value;
-        let tally = self.tally(id, &|_| table::rejected_schema());
-        let rows = Rows::Source {
-            node: id.clone(),
-            source: Arc::clone(&source),
-            on_bad_row: contract.on_bad_row,
-            limit: self.options.limit,
-            checks_all: contract.on_bad_row == OnBadRow::Stop
-                || contract.at_most.is_some()
-                || tally.keeps_rejects(),
-            tally: Some(Arc::clone(&tally)),
-        };
-        let table = Table::new(source.schema(), rows);
-        self.nodes.push(PlannedNode {
-            id: id.clone(),
-            family: "source",
-            kind: node.kind.kind(),
-            tally: Arc::clone(&tally),
-            source: Some(source),
-            at_most: contract.at_most,
-            shrink_at_most: contract.shrink_at_most.or(node.kind.settings().shrink_at_most()),
-            has_position: changed_since.is_some(),
-            rules: Arc::new([]),
-            enrichment: None,
-            whole: self.session.read_table(Arc::new(table.clone())).ok(),
-            is_read_whole: contract.at_most.is_some()
-                || contract.shrink_at_most.is_some()
-                || changed_since.is_some()
-                || tally.keeps_rejects(),
-        });
-        if let Err(error) = self.register(id, table, &tally) {
-            found.push(cannot_plan(&error, &node.id));
-        }
-    }
-
     async fn transform(
         &mut self,
         node: &Node<TransformKind>,
@@ -367,10 +308,13 @@ impl Planning<'_> {
         let input = self.input(&session, &node.id, &node.common.from).await;
         let input = input.map_err(|error| vec![cannot_plan(&error, &node.id)])?;
         let input = self.or_replayed(input, node, &session).await.map_err(|fault| vec![fault])?;
-        match settings.enriches() {
-            Some(lookup) => self.enrich(node, lookup, &input, sql).await,
-            None => settings.plan(&input, sql).await,
-        }
+        let mut planned = match settings.enriches() {
+            Some(lookup) => self.enrich(node, lookup, &input, sql).await?,
+            None => settings.plan(&input, sql).await?,
+        };
+        planned.rows =
+            analyzed(planned.rows).map_err(|error| vec![cannot_plan(&error, &node.id)])?;
+        Ok(planned)
     }
 
     /// Gives a node of a fragment its inputs as tables of the fragment; `false` when one does not
@@ -538,22 +482,12 @@ impl Planning<'_> {
     }
 }
 
-/// Puts the rows of a test in place of a source.
-fn given(
-    node: &Node<SourceKind>,
-    built: Option<Arc<dyn Source>>,
-    stand_in: &StandIn,
-    found: &mut Vec<Diagnostic>,
-) -> Option<Arc<dyn Source>> {
-    let given = stand_in.case.given.get(&node.id);
-    let schema = built.map(|source| source.schema());
-    match Given::new(schema, &node.common.contract, given) {
-        Ok(rows) => Some(Arc::new(rows)),
-        Err(faults) => {
-            found.extend(faults);
-            None
-        }
-    }
+/// Gives a plan the types that it will have: a `CASE` has those of its first branch before, and of
+/// all its branches together after it was analysed.
+fn analyzed(rows: DataFrame) -> Result<DataFrame, DataFusionError> {
+    let (state, plan) = rows.into_parts();
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    Ok(DataFrame::new(state, plan))
 }
 
 /// Says when the input of a node has a column that its port `.rejected` needs for itself.
@@ -563,17 +497,6 @@ fn clash(own: &SchemaRef, port: &SchemaRef, node: &Node<TransformKind>) -> Optio
     let name = taken.next()?.name();
     let message = format!("its input has a column `{name}`, which rejected rows need for theirs");
     Some(Diagnostic::error(Code::Id, message, node.id.at))
-}
-
-/// Says when a source does not have the column that tells what changed.
-fn no_column(since: &ChangedSince, schema: &SchemaRef) -> Option<Diagnostic> {
-    let names = schema.fields().iter().map(|field| field.name().as_str());
-    if names.clone().any(|name| name == since.column.value) {
-        return None;
-    }
-    let message = format!("the source has no column `{}`", since.column.value);
-    let fault = Diagnostic::error(Code::UnknownColumn, message, since.column.at);
-    Some(fault.suggest(&since.column, "columns", names))
 }
 
 fn cannot_plan(error: &DataFusionError, id: &Located<String>) -> Diagnostic {

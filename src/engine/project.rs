@@ -18,7 +18,7 @@ use super::check::{self, Options};
 use super::file::Node;
 use super::operator::{Rows, Table};
 use super::{file, outlet, plan};
-use crate::context::{add_schema, reference};
+use crate::context::{Outside, add_schema, reference};
 use crate::error::{Error, Result};
 use crate::publish::{duckdb, quote};
 use crate::sinks::Target;
@@ -52,6 +52,8 @@ pub struct Outputs {
     pub sinks: Vec<(String, Target)>,
     /// The sources that read only what changed.
     pub positioned: Vec<String>,
+    /// Those of them that never end: their position is the number of an event.
+    pub streams: Vec<String>,
 }
 
 /// Finds where a pipeline writes. Its sources need not be there, nor its plans be possible.
@@ -67,10 +69,14 @@ pub fn outputs(text: &str, path: &Path, options: &Options) -> (Option<Outputs>, 
     }
     let state = check::state(&file, &scope, &mut found);
     let name = file.name.value.clone();
-    let is_positioned = |node: &&Node<SourceKind>| node.common.changed_since.is_some();
-    let positioned = file.sources.iter().filter(is_positioned);
-    let positioned = positioned.map(|node| node.id.value.clone()).collect();
-    (state.map(|state| Outputs { name, state, sinks, positioned }), found)
+    let ids = |is_meant: &dyn Fn(&Node<SourceKind>) -> bool| {
+        let meant = file.sources.iter().filter(|node| is_meant(node));
+        meant.map(|node| node.id.value.clone()).collect::<Vec<_>>()
+    };
+    let streams = ids(&|node| node.kind.settings().is_stream());
+    let positioned =
+        ids(&|node| node.common.changed_since.is_some() || node.kind.settings().is_stream());
+    (state.map(|state| Outputs { name, state, sinks, positioned, streams }), found)
 }
 
 /// Opens what the sinks of pipelines wrote as tables named after the sinks (`pipeline.sink` when
@@ -258,6 +264,7 @@ fn table_of(database: &Path, table: &str) -> Result<Option<Arc<dyn TableProvider
     let Some(source) = sources::Table::open(database, table)? else { return Ok(None) };
     let schema = source.schema();
     let rows = Rows::Source {
+        outside: Outside::default(),
         node: table.to_owned(),
         source: Arc::new(source),
         on_bad_row: OnBadRow::Stop,

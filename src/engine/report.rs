@@ -32,6 +32,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Returns how many rows its sources gave.
+    pub fn rows_of_sources(&self) -> u64 {
+        self.nodes.iter().filter(|node| node.family == "source").map(|node| node.rows_out).sum()
+    }
+
     /// Writes the closing table.
     pub fn table(&self) -> String {
         let mut out = format!("{}  run {}  {}\n", self.pipeline, self.run_id, self.status);

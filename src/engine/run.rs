@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -124,7 +125,7 @@ impl Run {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Report> {
         match self.checked.options.is_dry {
             true => self.dry_run(stop).await,
-            false => self.real_run(stop).await,
+            false => self.real_run(std::pin::pin!(stop)).await,
         }
     }
 
@@ -195,12 +196,13 @@ impl Run {
         done
     }
 
-    async fn real_run(&self, stop: impl Future<Output = ()>) -> Result<Report> {
-        if let Some(folder) = self.checked.state.parent() {
-            publish::make_folder(folder)?;
-        }
-        let _lock = Lock::take(&self.checked.state, &self.checked.name)?;
+    async fn real_run(&self, stop: Pin<&mut impl Future<Output = ()>>) -> Result<Report> {
+        let _lock = match &self.checked.options.follow {
+            Some(follow) => Arc::clone(&follow.lock),
+            None => Arc::new(take_lock(&self.checked)?),
+        };
         let mut state = State::open(&self.checked.state)?;
+        self.set_positions(&State::positions(state.path(), &self.checked.name)?);
         let row = self.row();
         if let Some(report) = self.recover(&mut state, &row)? {
             return Ok(report);
@@ -238,12 +240,14 @@ impl Run {
         &self,
         state: &mut State,
         row: &RunRow,
-        stop: impl Future<Output = ()>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Vec<StagedSink>> {
+        if self.checked.options.follow.is_none() {
+            self.guarded(self.begin_streams(state), stop.as_mut()).await?;
+        }
         let folders = self.announce(state)?;
         let _ = self.checked.plan.folder.set(self.own_folder());
         self.get_means().await?;
-        self.set_positions(&State::positions(state.path(), &self.checked.name)?);
         let mut staged = self.guarded(self.execute(Some(&folders)), stop).await?;
         self.check_shrunk(state)?;
         let commit = || self.commit(state, row, &mut staged);
@@ -281,6 +285,7 @@ impl Run {
             vars: self.checked.vars.clone(),
             fingerprint: self.fingerprint(),
             replay: self.checked.options.replay.as_ref().map(|replay| replay.node.clone()),
+            follow: self.checked.options.follow.as_ref().map(|follow| follow.run_id.clone()),
         }
     }
 
@@ -445,6 +450,14 @@ impl Run {
             working_folder: self.checked.options.working_folder.clone(),
         }
     }
+}
+
+/// Takes the right to run a pipeline.
+pub(super) fn take_lock(checked: &Checked) -> Result<Lock> {
+    if let Some(folder) = checked.state.parent() {
+        publish::make_folder(folder)?;
+    }
+    Lock::take(&checked.state, &checked.name)
 }
 
 /// What a sink staged, and what became of it.

@@ -13,8 +13,8 @@ use crate::publish::Missing;
 use crate::sinks::{SinkKind, Write};
 use crate::sources::{Contract, SourceKind};
 use crate::spec::{
-    Alert, AnswerRows, ChangedSince, Family, LocatedMap, OnError, OnMissing, Period, Resources,
-    Retry, Schedule, TestCase, Text, VarDecl,
+    Alert, AnswerRows, BatchSize, ChangedSince, Family, LocatedMap, OnError, OnMissing, Period,
+    Resources, Retry, Schedule, TestCase, Text, VarDecl,
 };
 use crate::transforms::TransformKind;
 
@@ -46,6 +46,8 @@ struct SourceKeys {
     contract: Contract,
     /// Reads only what changed since the last run.
     changed_since: ChangedSince,
+    /// How much of a stream is one batch.
+    batch: BatchSize,
 }
 
 /// The keys beside the kind of a transform.

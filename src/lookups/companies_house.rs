@@ -15,7 +15,7 @@ const BASE_URL: &str = "https://api.company-information.service.gov.uk";
 
 /// The API with a key.
 #[derive(Clone, Debug)]
-pub(super) struct Register {
+pub(crate) struct Register {
     pub(super) base: Base,
     authorization: (HeaderName, HeaderValue),
     hidden: Hidden,
@@ -34,9 +34,20 @@ impl Register {
             let at = by.get(1).map_or(key.at(), |second| second.at);
             context.found.push(Diagnostic::error(Code::BadValue, message, at));
         }
+        let register = Self::at(key, base_url, BASE_URL, context)?;
+        (by.len() == 1).then_some(register)
+    }
+
+    /// Checks a key and an address; notes mistakes in the context.
+    pub(crate) fn at(
+        key: &Secret,
+        base_url: Option<&Text>,
+        otherwise: &str,
+        context: &mut BuildContext<'_>,
+    ) -> Option<Self> {
         let text = match base_url {
             Some(text) => context.text(text),
-            None => Some(BASE_URL.to_owned()),
+            None => Some(otherwise.to_owned()),
         };
         let base = text.and_then(|text| match Base::parse(&text) {
             Ok(base) => Some(base),
@@ -57,11 +68,21 @@ impl Register {
         let mut hidden = Hidden::default();
         // The key is the user, and the password is empty.
         let authorization = basic(&revealed, "", &mut hidden);
-        (by.len() == 1).then_some(Self { base: base?, authorization, hidden })
+        Some(Self { base: base?, authorization, hidden })
+    }
+
+    /// Returns the server: scheme, host and port.
+    pub(crate) fn server(&self) -> &str {
+        self.base.server()
+    }
+
+    /// Says what a response is, with a piece of what it says, without the key.
+    pub(crate) fn excerpt(&self, response: &Response) -> String {
+        self.hidden.excerpt(response)
     }
 
     /// Makes a request for a path that begins with `/`.
-    pub(super) fn get(&self, path: &str) -> Request {
+    pub(crate) fn get(&self, path: &str) -> Request {
         // Paths are made of numbers of companies and of our own words: they fit into addresses.
         let address = self.base.join(path);
         get(&address, std::slice::from_ref(&self.authorization)).unwrap_or_default()
@@ -111,15 +132,20 @@ pub(super) fn number_of(key: &Key) -> &str {
 /// Writes the number of a company as the register does: `7382019` is 07382019, `sc1234` is
 /// none, because nobody knows where its zeros belong.
 pub(super) fn key(values: &[&str]) -> Result<Key, String> {
-    let written = values.first().map_or("", |text| text.trim()).to_ascii_uppercase();
+    let number = company_number(values.first().copied().unwrap_or_default());
+    let no_number = "no number of a company: it has eight digits or capital letters";
+    number.map(|number| vec![number]).ok_or_else(|| no_number.to_owned())
+}
+
+/// Writes the number of a company as the register does; `None` when it is none.
+pub(crate) fn company_number(written: &str) -> Option<String> {
+    let written = written.trim().to_ascii_uppercase();
     let number = match written.bytes().all(|b| b.is_ascii_digit()) && !written.is_empty() {
         true => format!("{written:0>8}"),
         false => written,
     };
-    if number.len() == 8 && number.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) {
-        return Ok(vec![number]);
-    }
-    Err("no number of a company: it has eight digits or capital letters".to_owned())
+    let is_sign = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+    (number.len() == 8 && number.bytes().all(is_sign)).then_some(number)
 }
 
 /// Reads what the register says of a company, and whether it is the one that was asked for.

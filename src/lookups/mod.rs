@@ -21,6 +21,7 @@ use crate::net::{Request, Response};
 use crate::spec::{Located, Row, kinds};
 use crate::table::ColumnType;
 
+pub(crate) use companies_house::{Register, company_number};
 pub use companies_house_officers::CompaniesHouseOfficers;
 pub use companies_house_profile::CompaniesHouseProfile;
 pub use http_json::HttpJson;

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use tokio::time::timeout;
 
-use super::{Bounds, Failure, HiddenQuery, Request, Response, Stage, Transport};
+use super::{Bounds, Failure, HiddenQuery, Opened, Request, Response, Stage, Transport};
 use crate::error::{Error, Result};
 
 /// Sends requests over the network.
@@ -28,6 +28,22 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, Failure> {
+        let mut opened = self.head(request).await?;
+        let mut whole = http::Response::new(Vec::new());
+        *whole.status_mut() = opened.status;
+        *whole.headers_mut() = opened.headers;
+        while let Some(piece) = opened.body.next().await {
+            whole.body_mut().extend_from_slice(&piece?);
+            if whole.body().len() > self.bounds.bytes {
+                let reason = format!("more than {} MiB", self.bounds.bytes >> 20);
+                return Err(Failure { stage: Stage::Body, reason });
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Sends a request and waits for the head of its response.
+    async fn head(&self, request: Request) -> Result<Opened, Failure> {
         let failed = |stage, reason: String| Failure { stage, reason };
         let mut request = request;
         if request.extensions().get::<HiddenQuery>().is_some() {
@@ -46,23 +62,19 @@ impl Client {
             Ok(Err(error)) => return Err(failed(Stage::Head, reason(&error))),
             Err(_) => return Err(failed(Stage::Head, too_slow(self.bounds.head))),
         };
-        let mut whole = http::Response::new(Vec::new());
-        *whole.status_mut() = response.status();
-        *whole.headers_mut() = response.headers().clone();
-        let mut body = response.bytes_stream();
-        loop {
-            let piece = match timeout(self.bounds.idle, body.next()).await {
-                Ok(None) => return Ok(whole),
-                Ok(Some(Ok(piece))) => piece,
-                Ok(Some(Err(error))) => return Err(failed(Stage::Body, reason(&error))),
-                Err(_) => return Err(failed(Stage::Body, too_slow(self.bounds.idle))),
+        let (status, headers) = (response.status(), response.headers().clone());
+        let idle = self.bounds.idle;
+        let body = stream::unfold(Some(response.bytes_stream()), move |body| async move {
+            let mut body = body?;
+            let failed = match timeout(idle, body.next()).await {
+                Ok(None) => return None,
+                Ok(Some(Ok(piece))) => return Some((Ok(piece), Some(body))),
+                Ok(Some(Err(error))) => reason(&error),
+                Err(_) => too_slow(idle),
             };
-            whole.body_mut().extend_from_slice(&piece);
-            if whole.body().len() > self.bounds.bytes {
-                let reason = format!("more than {} MiB", self.bounds.bytes >> 20);
-                return Err(failed(Stage::Body, reason));
-            }
-        }
+            Some((Err(Failure { stage: Stage::Body, reason: failed }), None))
+        });
+        Ok(Opened { status, headers, body: body.boxed() })
     }
 }
 
@@ -73,6 +85,10 @@ impl Transport for Client {
             Ok(done) => done,
             Err(_) => Err(Failure { stage: Stage::Body, reason: too_slow(self.bounds.whole) }),
         }
+    }
+
+    async fn open(&self, request: Request) -> Result<Opened, Failure> {
+        self.head(request).await
     }
 }
 

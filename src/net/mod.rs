@@ -9,6 +9,10 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use http::{HeaderMap, StatusCode};
 
 pub use client::Client;
 pub(crate) use client::{builder, reason};
@@ -52,6 +56,29 @@ impl fmt::Debug for HiddenQuery {
 pub trait Transport: fmt::Debug + Send + Sync {
     /// Sends a request and reads the response to its end.
     async fn send(&self, request: Request) -> Result<Response, Failure>;
+
+    /// Sends a request and returns as soon as the head of the response is there.
+    async fn open(&self, request: Request) -> Result<Opened, Failure> {
+        let (head, body) = self.send(request).await?.into_parts();
+        let body = futures::stream::iter([Ok(Bytes::from(body))]).boxed();
+        Ok(Opened { status: head.status, headers: head.headers, body })
+    }
+}
+
+/// A response whose body comes piece by piece.
+pub struct Opened {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body; a failure ends it.
+    pub body: BoxStream<'static, Result<Bytes, Failure>>,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 /// Why no whole response came: the same request may succeed later.

@@ -5,6 +5,7 @@
 
 mod history;
 mod merge;
+mod tombstones;
 
 use std::path::PathBuf;
 

@@ -20,7 +20,7 @@ use crate::context::{BuildContext, ReadContext};
 use crate::error::{Error, Result};
 use crate::lookups::Verdict;
 use crate::lookups::json_api::{Auth, JsonApi, JsonColumn, Page, Paging, Settings};
-use crate::net::{Bounds, Client, Request, Transport};
+use crate::net::{Bounds, Request, Transport};
 use crate::spec::{LocatedMap, Row, Text};
 use crate::table::{Column, RowBuilder, Texts};
 
@@ -111,15 +111,13 @@ struct Records {
     api: Arc<JsonApi>,
     columns: Vec<CheckedColumn>,
     schema: SchemaRef,
-    /// What stands in for the network.
-    network: Option<Arc<dyn Transport>>,
 }
 
 impl Records {
     fn new(api: JsonApi, columns: Vec<CheckedColumn>) -> Self {
         let fields: Vec<_> = columns.iter().map(|(column, _)| column.field()).collect();
         let schema = Arc::new(Schema::new(fields));
-        Self { api: Arc::new(api), columns, schema, network: None }
+        Self { api: Arc::new(api), columns, schema }
     }
 }
 
@@ -130,7 +128,8 @@ impl Source for Records {
 
     fn read(&self, context: ReadContext) -> BatchStream {
         let request = Some(self.api.first(&[]));
-        let reading = Reading { records: self.clone(), context, request, n_read: 0 };
+        let records = self.clone();
+        let reading = Reading { records, context, network: None, request, n_read: 0 };
         stream::try_unfold(reading, |mut reading| async move {
             Ok(reading.next().await?.map(|batch| (batch, reading)))
         })
@@ -155,6 +154,7 @@ impl Source for Records {
 struct Reading {
     records: Records,
     context: ReadContext,
+    network: Option<Arc<dyn Transport>>,
     /// The next page.
     request: Option<Request>,
     n_read: u64,
@@ -171,11 +171,11 @@ impl Reading {
 
     /// Asks for a page until it comes, or not.
     async fn ask(&mut self, request: &Request) -> Result<Page> {
-        let network: Arc<dyn Transport> = match &self.records.network {
+        let network = match &self.network {
             Some(network) => Arc::clone(network),
-            None => Arc::new(Client::new(Bounds::default())?),
+            None => self.context.outside.network(Bounds::default())?,
         };
-        self.records.network = Some(Arc::clone(&network));
+        self.network = Some(Arc::clone(&network));
         let mut n_failures = 0;
         loop {
             n_failures += 1;
@@ -199,7 +199,7 @@ impl Reading {
                 return Err(self.failed(&format!("{reason}; again in {} s", wait.as_secs())));
             }
             tracing::info!(server = self.records.api.template.server(), %reason, "asks again");
-            tokio::time::sleep(wait).await;
+            self.context.outside.clock.sleep(wait).await;
         }
     }
 
@@ -277,7 +277,7 @@ mod tests {
     use datafusion::arrow::datatypes::Int64Type;
 
     use super::*;
-    use crate::context::Files;
+    use crate::context::{Files, Outside};
     use crate::net::{Failure, Response, Stage};
     use crate::spec::Scope;
 
@@ -312,9 +312,10 @@ mod tests {
         let mut context = BuildContext::new(&scope, Files::MayBeMissing);
         let api = JsonApi::build(settings.settings(), &[], &mut context).expect("an API");
         let columns = Contract::default().apply(columns(&api), &mut context);
-        let mut records = Records::new(api, columns);
-        records.network = Some(Arc::new(Script(Mutex::new(script))));
-        let context = ReadContext { projection: vec![0], limit, ..ReadContext::default() };
+        let records = Records::new(api, columns);
+        let transport: Arc<dyn Transport> = Arc::new(Script(Mutex::new(script)));
+        let outside = Outside { transport: Some(transport), ..Outside::default() };
+        let context = ReadContext { projection: vec![0], limit, outside, ..ReadContext::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime").block_on(async {
             let (mut ids, mut n_refused, mut error) = (Vec::new(), 0, None);

@@ -3,6 +3,7 @@
 //! To add one: a file here, a line in [`SourceKind`], a line in the changelog.
 
 mod companies_house_bulk;
+mod companies_house_stream;
 mod contract;
 mod convert;
 mod csv;
@@ -21,6 +22,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -28,12 +30,13 @@ use datafusion::arrow::record_batch::RecordBatch;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::mpsc;
 
-use crate::context::{BuildContext, FetchContext, ReadContext};
+use crate::context::{BuildContext, FetchContext, Outside, Position, ReadContext};
 use crate::error::{Error, Result};
 use crate::fetch::Kept;
 use crate::spec::{Scope, Share, Text, kinds};
 
 pub use companies_house_bulk::CompaniesHouseBulk;
+pub use companies_house_stream::CompaniesHouseStream;
 pub use contract::{Contract, OnBadRow};
 pub use csv::Csv;
 pub use given::Given;
@@ -48,6 +51,8 @@ kinds! {
         "csv" => Csv,
         /// The monthly register of companies.
         "companies_house_bulk" => CompaniesHouseBulk,
+        /// Changes of the register, as they happen.
+        "companies_house_stream" => CompaniesHouseStream,
         /// Parquet files.
         "parquet" => Parquet,
         /// A table of a SQLite database.
@@ -55,7 +60,7 @@ kinds! {
         /// Any API that answers in JSON.
         "http_json" => HttpJson,
     }
-    reserved: ["companies_house_stream"]
+    reserved: []
 }
 
 /// Settings that can become a source.
@@ -68,6 +73,11 @@ pub trait BuildSource: fmt::Debug + Send + Sync {
 
     /// Says whether it can read only what changed since the last run.
     fn keeps_position(&self) -> bool {
+        false
+    }
+
+    /// Says whether it never ends: then it is read batch by batch, and keeps a position.
+    fn is_stream(&self) -> bool {
         false
     }
 
@@ -142,6 +152,23 @@ pub trait Source: fmt::Debug + Send + Sync {
     fn asks_conditions(&self) -> bool {
         false
     }
+
+    /// Returns itself if it never ends. Then a reading is one batch, which ends as soon as it may.
+    fn stream(&self) -> Option<&dyn Stream> {
+        None
+    }
+}
+
+/// A source that never ends.
+#[async_trait]
+pub trait Stream: Send + Sync {
+    /// Waits until there is something to read after a position. Without one, returns the position
+    /// at which it begins, which is to be saved before anything is read. May be dropped while it
+    /// waits.
+    async fn ready(&self, outside: &Outside, position: &Position) -> Result<Option<String>>;
+
+    /// Returns how long it may be silent in business time.
+    fn stall_after(&self) -> Duration;
 }
 
 /// Rows that were read together.

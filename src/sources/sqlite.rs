@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use super::contract::{CheckedColumn, Contract};
 use super::layout::not_there;
 use super::refused::{Refused, rejected};
-use super::{Batch, BatchStream, BuildSource, Source, looked_into, on_thread};
+use super::{Batch, BatchStream, BuildSource, Given, Source, looked_into, on_thread};
 use crate::context::{BuildContext, Files, Position, ReadContext};
 use crate::error::{Error, Result};
 use crate::publish::quote;
@@ -54,6 +54,10 @@ pub struct Sqlite {
     pub path: Text,
     /// The table or view.
     pub table: Located<String>,
+    /// Whether the table, or the database, may not be there yet: then it has no rows, and the columns
+    /// of the contract.
+    #[serde(default)]
+    pub may_be_absent: bool,
 }
 
 #[async_trait]
@@ -75,6 +79,10 @@ impl BuildSource for Sqlite {
             return None;
         }
         let path = context.path(&self.path)?;
+        if self.may_be_absent && !is_there(&path, &self.table) {
+            let nothing = Given::new(None, contract, None).ok()?;
+            return Some(Arc::new(nothing));
+        }
         if !path.is_file() {
             let message = format!("`{}` does not exist", path.display());
             context.found.push(not_there(message, &self.path, context));
@@ -110,6 +118,10 @@ impl Sqlite {
             None => fault,
         }
     }
+}
+
+fn is_there(path: &Path, table: &str) -> bool {
+    path.is_file() && !matches!(columns(path, table), Ok(None))
 }
 
 fn tables(path: &Path) -> Result<Vec<String>> {

@@ -4,6 +4,7 @@
 
 mod alert;
 mod asking;
+mod batch;
 mod diagnostic;
 mod family;
 mod located;
@@ -20,6 +21,7 @@ mod vars;
 
 pub use alert::Alert;
 pub use asking::{AnswerRows, Asking, OnError, OnMissing, Retry};
+pub use batch::BatchSize;
 pub use diagnostic::{Code, Diagnostic, Format, Origin, Severity, explanation, render};
 pub use family::Family;
 pub(crate) use family::kinds;

@@ -3,6 +3,7 @@
 //! Only `engine::run` and `engine::commit` write it. The protocol is told in `docs/architecture.md`.
 
 mod asked;
+mod following;
 mod ledger;
 mod lock;
 mod past;
@@ -18,6 +19,8 @@ use crate::error::{Error, Result};
 use crate::publish::{BUSY, durable};
 
 pub use asked::LimitNow;
+pub use following::{FeedRow, GapRow};
+pub(crate) use following::{note_gaps, saved_position};
 pub use ledger::{Answer, Ledger};
 pub use lock::Lock;
 pub use past::{Past, PastNode, PastRun};
@@ -30,7 +33,8 @@ pub use shared::Shared;
 const SCHEMA: &str = include_str!("schema.sql");
 const POSITIONS: &str = include_str!("positions.sql");
 const ASKING: &str = include_str!("asking.sql");
-const VERSION: i64 = 6;
+const FOLLOWING: &str = include_str!("following.sql");
+const VERSION: i64 = 7;
 /// What brings a state file of each older version to the next.
 const UPGRADES: &[(i64, &str)] = &[
     (1, "ALTER TABLE engine_node_runs ADD COLUMN ports TEXT NOT NULL DEFAULT '{}'"),
@@ -40,6 +44,8 @@ const UPGRADES: &[(i64, &str)] = &[
     (5, "ALTER TABLE engine_node_runs ADD COLUMN calls INTEGER"),
     (5, "ALTER TABLE engine_node_runs ADD COLUMN pending INTEGER"),
     (5, ASKING),
+    (6, "ALTER TABLE engine_runs ADD COLUMN follow TEXT"),
+    (6, FOLLOWING),
 ];
 
 /// Names of the engine's tables in the state file, without the prefix `engine_`.
@@ -55,6 +61,8 @@ pub const TABLES: &[&str] = &[
     "budgets",
     "answers",
     "asked",
+    "gaps",
+    "feeds",
 ];
 
 /// An open state file.
@@ -128,7 +136,7 @@ fn migrate(connection: &mut Connection) -> Result<()> {
                 tx.execute_batch(upgrade)?;
             }
         }
-        (_, false) => tx.execute_batch(&[SCHEMA, POSITIONS, ASKING].concat())?,
+        (_, false) => tx.execute_batch(&[SCHEMA, POSITIONS, ASKING, FOLLOWING].concat())?,
     }
     tx.pragma_update(None, "user_version", VERSION)?;
     Ok(tx.commit()?)
@@ -161,9 +169,10 @@ mod tests {
         Ok(())
     }
 
-    /// Takes away what version 6 brought.
+    /// Takes away what versions 6 and 7 brought.
     fn drop_asking(state: &mut State) -> Result<()> {
-        for table in ["limits", "calls", "pauses", "budgets", "answers", "asked"] {
+        state.connection().execute_batch("ALTER TABLE engine_runs DROP COLUMN follow")?;
+        for table in ["limits", "calls", "pauses", "budgets", "answers", "asked", "gaps", "feeds"] {
             state.connection().execute_batch(&format!("DROP TABLE engine_{table}"))?;
         }
         for column in ["calls", "pending"] {
@@ -191,6 +200,7 @@ mod tests {
         state.connection().prepare("SELECT definition FROM engine_node_runs")?;
         state.connection().prepare("SELECT replay FROM engine_runs")?;
         state.connection().prepare("SELECT missing FROM engine_answers")?;
+        state.connection().prepare("SELECT follow, reason FROM engine_runs, engine_gaps")?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
--- How far sources with `changed_since` have read: in the transaction of the run that read it.
+-- How far streams and sources with `changed_since` have read: in the transaction of the run that read it.
 CREATE TABLE engine_positions (
     pipeline    TEXT NOT NULL,
     node        TEXT NOT NULL,

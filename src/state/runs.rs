@@ -54,6 +54,8 @@ pub struct RunRow {
     pub fingerprint: String,
     /// The node whose rejected rows it runs again, if it is a replay.
     pub replay: Option<String>,
+    /// The first batch of the `run --follow` that it is a batch of.
+    pub follow: Option<String>,
 }
 
 /// Keys of a look-up in a run.
@@ -122,8 +124,9 @@ impl State {
     /// Writes down that a run begins.
     pub fn begin(&mut self, run: &RunRow) -> Result<()> {
         self.connection.execute(
-            "INSERT INTO engine_runs (run_id, pipeline, file, status, started_at, vars, fingerprint, replay)
-             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6, ?7)",
+            "INSERT INTO engine_runs (run_id, pipeline, file, status, started_at, vars, fingerprint, replay,
+                                      follow)
+             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6, ?7, ?8)",
             params![
                 run.run_id,
                 run.pipeline,
@@ -131,7 +134,8 @@ impl State {
                 run.started_at.to_string(),
                 run.vars,
                 run.fingerprint,
-                run.replay
+                run.replay,
+                run.follow
             ],
         )?;
         Ok(())

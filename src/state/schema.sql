@@ -1,5 +1,5 @@
 -- The state of the engine: what ran, what it published, and what is still to be published.
--- `user_version` 6, with positions.sql and asking.sql. Moments are RFC 3339 in UTC.
+-- `user_version` 7, with positions.sql, asking.sql and following.sql. Moments are RFC 3339 in UTC.
 
 CREATE TABLE engine_runs (
     run_id      TEXT PRIMARY KEY,
@@ -14,7 +14,9 @@ CREATE TABLE engine_runs (
     fingerprint TEXT NOT NULL,
     error       TEXT,
     -- the node whose rejected rows it runs again; null for all other runs
-    replay      TEXT
+    replay      TEXT,
+    -- the first batch of the `run --follow` that it is a batch of; null for all other runs
+    follow      TEXT
 );
 CREATE INDEX engine_runs_by_status ON engine_runs (pipeline, status);
 

@@ -78,6 +78,12 @@ impl ColumnType {
         }
     }
 
+    /// Returns the type with a name.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::String, Self::Int, Self::Float, Self::Bool, Self::Date, Self::Timestamp];
+        all.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Says whether an Arrow column can stand for one of this type.
     pub fn takes(self, data_type: &DataType) -> bool {
         match self {

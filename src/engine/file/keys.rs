@@ -36,7 +36,7 @@ const TRANSFORM_KEYS: [&str; 15] = {
 /// Returns the keys that stand beside the kind of a family.
 pub(in crate::engine) fn common_keys(family: &str) -> &'static [&'static str] {
     match family {
-        "source" => &["contract", "changed_since"],
+        "source" => &["contract", "changed_since", "batch"],
         "transform" => &TRANSFORM_KEYS,
         _ => &["from", "write", "key", "newer_by", "missing", "within"],
     }
@@ -60,6 +60,7 @@ pub(super) fn read_common<'de, A: MapAccess<'de>>(
             common.contract = reading.value(path, map, A::next_value)?.unwrap_or_default();
         }
         "changed_since" => common.changed_since = reading.value(path, map, A::next_value)?,
+        "batch" => common.batch = reading.value(path, map, A::next_value)?,
         "write" => common.write = reading.value(path, map, A::next_value)?,
         "key" => {
             let key: Option<OneOrMany> = reading.value(path, map, A::next_value)?;

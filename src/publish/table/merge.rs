@@ -194,10 +194,11 @@ impl TableMerge {
     }
 
     /// Marks the rows gone whose keys arrive. That they are gone is known as of the version that
-    /// arrives; a key that is not there stays unknown.
+    /// arrives; a key that is not there stays away until a newer version of it comes.
     fn mark_gone(&self, tx: &dyn Database, from: &str) -> Result<Merged> {
         let table = format!("main.{}", quote(&self.table));
         let (join, newer) = (self.join(), self.newer("s.", "t."));
+        self.bury(tx, from)?;
         let counts = format!(
             "SELECT count(*) FILTER (WHERE NOT ({newer})), count(*)
              FROM {from} s JOIN {table} t ON {join}"
@@ -218,6 +219,7 @@ impl TableMerge {
     }
 
     fn upsert(&self, tx: &dyn Database, from: &str, has_marks: bool) -> Result<Merged> {
+        let buried = self.drop_buried(tx, from)?;
         let table = format!("main.{}", quote(&self.table));
         let join = self.join();
         let is_gone = match has_marks {
@@ -240,10 +242,11 @@ impl TableMerge {
         let is_older_whole = self.is_older_whole(tx, from)?;
         self.write_rows(tx, from, has_marks, is_older_whole)?;
         if is_older_whole {
-            return Ok(Merged { new: back, changed, same, older: older + fresh, gone: 0 });
+            let older = older + fresh + buried;
+            return Ok(Merged { new: back, changed, same, older, gone: 0 });
         }
         let gone = self.gone(tx, from, &table, &join, all)?;
-        Ok(Merged { new: fresh + back, changed, same, older, gone })
+        Ok(Merged { new: fresh + back, changed, same, older: older + buried, gone })
     }
 
     /// Writes rows over those with the same key, and adds the others; of an older whole it adds

@@ -291,3 +291,24 @@ fn within_groups_only_those_that_arrive_can_miss_rows() -> Result<()> {
     assert_eq!(bench.table(there)?, ["a1", "c1"]);
     Ok(())
 }
+
+#[test]
+fn what_is_gone_before_it_ever_came_stays_away_until_something_newer_comes() -> Result<()> {
+    let mut bench = Bench::new(TableWrite::MarkGone, Missing::Keep)?;
+    assert_eq!(
+        bench.run(&[("a", 0, "2026-11-03"), ("b", 0, "2026-11-03")])?,
+        merged(0, 0, 0, 0, 0)
+    );
+    bench.merge.write = TableWrite::Upsert;
+    let first =
+        bench.run(&[("a", 1, "2026-11-02"), ("b", 1, "2026-11-04"), ("c", 1, "2026-11-01")]);
+    assert_eq!(first?, merged(2, 0, 0, 1, 0));
+    let ids = "SELECT id FROM leads WHERE gone_at IS NULL ORDER BY id";
+    assert_eq!(bench.table(ids)?, ["b", "c"]);
+    // A newer whole knows better, and then nothing is left to hold back.
+    bench.merge.missing = Missing::MarkGone;
+    assert_eq!(bench.run(&[("a", 2, "2026-12-01")])?, merged(1, 0, 0, 0, 2));
+    assert_eq!(bench.table("SELECT count(*) || '' FROM leads_gone_id")?, ["0"]);
+    assert_eq!(bench.table(ids)?, ["a"]);
+    Ok(())
+}

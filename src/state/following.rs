@@ -1,0 +1,140 @@
+//! Streams: what they lack, how they are, and the history of batches.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::State;
+use crate::error::Result;
+
+/// Events that a stream did not have any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GapRow {
+    /// The source.
+    pub node: String,
+    /// The last event before it.
+    pub after: String,
+    /// The first event behind it.
+    pub before: Option<String>,
+    /// `too_old` or `skipped`.
+    pub reason: &'static str,
+}
+
+/// How a stream is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedRow {
+    /// The source.
+    pub node: String,
+    /// Whether there is a connection.
+    pub is_connected: bool,
+    /// Since when there is one, or none.
+    pub since: Timestamp,
+    /// When the last event came.
+    pub last_event: Option<Timestamp>,
+    /// When anything came at the last time.
+    pub last_sign: Option<Timestamp>,
+    /// How many connections were made.
+    pub n_connections: u64,
+    /// Since when it has been silent, while it should not be.
+    pub stalled_since: Option<Timestamp>,
+}
+
+/// Notes gaps that a run found, each once.
+pub(crate) fn note_gaps(
+    connection: &Connection,
+    pipeline: &str,
+    run_id: &str,
+    at: Timestamp,
+    gaps: &[GapRow],
+) -> Result<()> {
+    for gap in gaps {
+        connection.execute(
+            "INSERT INTO engine_gaps
+               (pipeline, node, after_position, before_position, reason, found_at, run_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT DO UPDATE SET before_position =
+               coalesce(engine_gaps.before_position, excluded.before_position)",
+            params![pipeline, gap.node, gap.after, gap.before, gap.reason, at.to_string(), run_id],
+        )?;
+    }
+    Ok(())
+}
+
+/// Returns how far a source has read, inside a transaction.
+pub(crate) fn saved_position(
+    connection: &Connection,
+    pipeline: &str,
+    node: &str,
+) -> Result<Option<String>> {
+    let sql = "SELECT position FROM engine_positions WHERE pipeline = ?1 AND node = ?2";
+    Ok(connection.query_row(sql, [pipeline, node], |row| row.get(0)).optional()?)
+}
+
+impl State {
+    /// Saves where a stream begins of which nothing was read; that ends its open gaps.
+    pub fn begin_stream(&mut self, pipeline: &str, node: &str, position: &str) -> Result<()> {
+        let tx = self.connection.transaction()?;
+        super::set_position(&tx, pipeline, node, position, None)?;
+        let first =
+            position.parse().map_or_else(|_| position.to_owned(), |n: u64| (n + 1).to_string());
+        tx.execute(
+            "UPDATE engine_gaps SET before_position = ?3
+             WHERE pipeline = ?1 AND node = ?2 AND before_position IS NULL",
+            [pipeline, node, &first],
+        )?;
+        Ok(tx.commit()?)
+    }
+
+    /// Notes gaps that a run found which was not committed.
+    pub fn note_gaps(
+        &mut self,
+        pipeline: &str,
+        run_id: &str,
+        at: Timestamp,
+        gaps: &[GapRow],
+    ) -> Result<()> {
+        note_gaps(&self.connection, pipeline, run_id, at, gaps)
+    }
+
+    /// Notes how streams are.
+    pub fn note_feeds(&mut self, pipeline: &str, at: Timestamp, feeds: &[FeedRow]) -> Result<()> {
+        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        let tx = self.connection.transaction()?;
+        for feed in feeds {
+            tx.execute(
+                "INSERT OR REPLACE INTO engine_feeds
+                   (pipeline, node, is_connected, since, last_event_at, last_sign_at, connections,
+                    stalled_since, looked_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![
+                    pipeline,
+                    feed.node,
+                    feed.is_connected,
+                    feed.since.to_string(),
+                    text(feed.last_event),
+                    text(feed.last_sign),
+                    feed.n_connections,
+                    text(feed.stalled_since),
+                    at.to_string()
+                ],
+            )?;
+        }
+        Ok(tx.commit()?)
+    }
+
+    /// Forgets what nodes did in the batches of a pipeline that are done, but for the last `keep`
+    /// and the first of each `run --follow`. The list of published files stays. Returns how many.
+    pub fn fold_batches(&mut self, pipeline: &str, keep: u64) -> Result<u64> {
+        let old = "SELECT run_id FROM engine_runs
+                   WHERE pipeline = ?1 AND status = 'done' AND follow IS NOT NULL AND follow <> run_id
+                   ORDER BY run_id DESC LIMIT -1 OFFSET ?2";
+        let tx = self.connection.transaction()?;
+        for table in ["engine_node_runs", "engine_outputs"] {
+            let sql = format!("DELETE FROM {table} WHERE run_id IN ({old})");
+            tx.execute(&sql, params![pipeline, keep])?;
+        }
+        let sql = format!("DELETE FROM engine_runs WHERE run_id IN ({old})");
+        let n_folded = tx.execute(&sql, params![pipeline, keep])?;
+        tx.commit()?;
+        Ok(n_folded as u64)
+    }
+}
