@@ -478,3 +478,40 @@ sinks:
         ["90000001,2001-05-01", "90000003,2001-05-01"]
     );
 }
+
+#[test]
+fn small_files_are_put_together_and_every_row_stays_once() {
+    let pipeline = |compact: &str| {
+        format!(
+            "version: 1
+name: p
+sources: {{ src: {{ csv: {{ path: ./n.csv }}, contract: {{ columns: {{ n: {{ type: int }} }} }} }} }}
+sinks:
+  flat:    {{ from: src, parquet: {{ path: ./flat }}, write: append{compact} }}
+  divided: {{ from: src, parquet: {{ path: ./divided, partition_by: [area] }}, write: append{compact} }}
+"
+        )
+    };
+    let project = Project::new();
+    let run = |rows: &str, compact: &str| {
+        project.write("n.csv", format!("n,area,name\n{rows}"));
+        project.write("p.yaml", pipeline(compact));
+        project.run(&["p.yaml"]);
+        (project.files("flat").len(), project.files("divided").len())
+    };
+    assert_eq!(run("1,a,x\n2,b,y\n", ""), (1, 2));
+    assert_eq!(run("3,a,z\n", ""), (2, 3));
+    // A batch without rows adds no file.
+    assert_eq!(run("", ""), (2, 3));
+    assert_eq!(run("4,c,u\n", ", compact: 30d"), (3, 4));
+    assert_eq!(run("5,a,v\n", ", compact: 1ms"), (1, 3));
+    for table in ["flat", "divided"] {
+        let rows = project.query(&format!("select n from {table} order by n"));
+        assert_eq!(rows, ["1", "2", "3", "4", "5"], "{table}");
+    }
+    let areas = "select area || n || name from divided order by n";
+    assert_eq!(project.query(areas), ["a1x", "b2y", "a3z", "c4u", "a5v"]);
+    let refused = project.write("q.yaml", pipeline(", compact: 1d").replace("append", "replace"));
+    let said = project.pipeline(&["check", &refused.to_string_lossy()]);
+    assert!(said.err.contains("`compact` puts files together"), "{}", said.err);
+}

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::civil::Date;
+
 use super::check_inside;
 use crate::spec::{BatchSize, ChangedSince, Code, Diagnostic, Scope, Secret, Text};
 
@@ -32,6 +34,16 @@ pub fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
+/// What a source knows of all that happened until a day: gaps of streams that end before are none
+/// any more when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fills {
+    /// The streams, as pipeline and source.
+    pub streams: Vec<(String, String)>,
+    /// The day.
+    pub day: Date,
+}
+
 /// The surroundings of a component that is being built. Building reads no more than the first
 /// lines of files that the pipeline names; mistakes are collected.
 #[derive(Debug)]
@@ -50,6 +62,8 @@ pub struct BuildContext<'a> {
     pub batch: BatchSize,
     /// Rows to be read in place of the source's files.
     pub kept: Option<&'a [KeptRow]>,
+    /// What a source says that it fills.
+    pub fills: Option<Fills>,
     /// Mistakes that were found.
     pub found: Vec<Diagnostic>,
 }
@@ -65,6 +79,7 @@ impl<'a> BuildContext<'a> {
             changed_since: None,
             batch: BatchSize::default(),
             kept: None,
+            fills: None,
             found: Vec::new(),
         }
     }

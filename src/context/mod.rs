@@ -11,7 +11,7 @@ mod sql;
 mod stage;
 
 pub use bounds::{check_inside, project_folder, read_text};
-pub use build::{BuildContext, Files, KeptRow, below};
+pub use build::{BuildContext, Files, Fills, KeptRow, below};
 pub use condition::Condition;
 pub use fetch::{FetchContext, download_folder};
 pub use outside::Outside;

@@ -121,7 +121,7 @@ pub struct Checked {
     pub(super) definitions: BTreeMap<String, String>,
     /// Names of its variables that are no paths: with other values it is another selection.
     pub(super) rule_vars: Vec<String>,
-    /// Whether its schedule says that batch follows batch.
+    /// Whether it has streams and its schedule says that batch follows batch.
     pub is_always: bool,
     /// What the check was told.
     pub options: Options,
@@ -192,7 +192,8 @@ pub async fn check(
     let rule_vars =
         file.vars.0.iter().filter(is_rule).map(|(name, _)| name.value.clone()).collect();
     let always = file.schedule.as_ref().and_then(|schedule| schedule.always.as_ref());
-    let is_always = always.is_some_and(|always| always.value);
+    let has_streams = plan.streams().next().is_some();
+    let is_always = has_streams && always.is_some_and(|always| always.value);
     let name = file.name.value.clone();
     let path = path.to_owned();
     let graph = graph_of(&file, &edges);
@@ -508,7 +509,7 @@ fn check_service(file: &File, sql: &Sql, found: &mut Vec<Diagnostic>) {
     if let Some(schedule) = &file.schedule {
         found.extend(schedule.check(schedule.at));
         let is_always = schedule.always.as_ref().is_some_and(|always| always.value);
-        if !is_always {
+        if !is_always || !file.sources.iter().any(|node| node.kind.settings().is_stream()) {
             let fault = idle("the schedule", schedule.at);
             found.push(fault.help("let cron or systemd call `pipeline run`"));
         }

@@ -47,17 +47,8 @@ impl Run {
     /// Finishes what a dead process left behind. When that was this very run, already committed,
     /// it is now done, and doing it again would append its rows a second time.
     pub(super) fn recover(&self, state: &mut State, row: &RunRow) -> Result<Option<Report>> {
-        let pipeline = &self.checked.name;
-        for run_id in state.left_behind(pipeline, Status::Running)? {
-            sweep_all(state, &run_id)?;
-            state.abandon(&run_id, Status::Interrupted, self.now(), None)?;
-        }
-        for run_id in state.unswept(pipeline)? {
-            sweep_all(state, &run_id)?;
-        }
         let mut report = None;
-        for run_id in state.left_behind(pipeline, Status::Committed)? {
-            publish_all(state, &run_id, self.now())?;
+        for run_id in recover(state, &self.checked.name, self.now())? {
             if state.fingerprint(&run_id)? == row.fingerprint {
                 report = Some(self.finished_report(run_id));
             }
@@ -168,6 +159,7 @@ impl Run {
             node.has_position && !is_replay && (is_stream || !is_waiting)
         };
         self.check_streams(&tx)?;
+        self.close_gaps(&tx, row)?;
         state::note_gaps(&tx, &row.pipeline, &row.run_id, self.now(), &self.gaps())?;
         for node in self.checked.plan.nodes.iter().filter(moves) {
             if let Some(position) = node.tally.position.reached.get() {
@@ -183,6 +175,26 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// Undoes what was not committed and publishes what was; returns the runs that are done by that.
+pub(super) fn recover(
+    state: &mut State,
+    pipeline: &str,
+    now: jiff::Timestamp,
+) -> Result<Vec<String>> {
+    for run_id in state.left_behind(pipeline, Status::Running)? {
+        sweep_all(state, &run_id)?;
+        state.abandon(&run_id, Status::Interrupted, now, None)?;
+    }
+    for run_id in state.unswept(pipeline)? {
+        sweep_all(state, &run_id)?;
+    }
+    let committed = state.left_behind(pipeline, Status::Committed)?;
+    for run_id in &committed {
+        publish_all(state, run_id, now)?;
+    }
+    Ok(committed)
 }
 
 /// Makes an error of a panic.

@@ -24,7 +24,7 @@ use crate::sinks::{SinkKind, Write};
 use crate::sources::{Contract, SourceKind};
 use crate::spec::{
     Alert, Asking, BatchSize, ChangedSince, Code, Diagnostic, Family, Located, LocatedMap, Mark,
-    Resources, Schedule, TestCase, Text, VarDecl, did_you_mean, is_id, list,
+    Period, Resources, Schedule, TestCase, Text, VarDecl, did_you_mean, is_id, list,
 };
 use crate::table::ColumnType;
 use crate::transforms::{LOOKUP_PORTS, TransformKind};
@@ -167,6 +167,8 @@ pub struct Common {
     pub missing: Option<Located<Missing>>,
     /// The columns of the key in whose groups rows may be missing.
     pub within: Vec<Located<String>>,
+    /// How old small files of a sink may be before they are put together.
+    pub compact: Option<Located<Period>>,
     /// How a look-up asks.
     pub asking: Asking,
 }
@@ -199,7 +201,7 @@ const TOP_RESERVED: &[&str] = &[
     "udfs",
     "cluster",
 ];
-const NODE_RESERVED: &[&str] = &["priority", "where", "digest", "compact", "expire"];
+const NODE_RESERVED: &[&str] = &["priority", "where", "digest", "expire"];
 
 /// Reads a pipeline file and finds all mistakes of form. The file is what is left without them;
 /// `None` when too little is left to look for other mistakes.

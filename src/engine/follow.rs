@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 
 use super::check::{Checked, Following, Options, check};
+use super::commit::recover;
 use super::report::Report;
 use super::run::{Run, take_lock};
 use super::streams::Streams;
@@ -61,6 +62,9 @@ pub struct Follow {
     streams: Streams,
     done: Followed,
     n_failures: u32,
+    /// Whether an earlier batch may have left something to finish or to undo. It must not wait for
+    /// the next batch, which may come in the morning.
+    is_unclean: bool,
     /// Streams of which it was told that they stalled.
     stalled: Vec<String>,
 }
@@ -86,6 +90,7 @@ impl Follow {
             streams,
             done: Followed::default(),
             n_failures: 0,
+            is_unclean: true,
             stalled: Vec::new(),
         })
     }
@@ -99,41 +104,32 @@ impl Follow {
         mut tell: impl FnMut(Told),
     ) -> Result<Followed> {
         let stop = stop.shared();
+        let clock = self.options.clock;
         loop {
-            let is_ready = tokio::select! {
+            let done = tokio::select! {
                 biased;
-                () = stop.clone() => false,
-                ready = self.ready(&mut tell) => ready.map(|()| true)?,
+                () = stop.clone() => return Ok(self.done),
+                ready = self.ready(&mut tell) => ready,
             };
-            if !is_ready {
-                return Ok(self.done);
-            }
             self.options.run_id = new_id();
-            let clock = self.options.clock;
             let feeds = self.options.feeds.clone();
             let stopped = async {
                 stop.clone().await;
                 feeds.close();
                 clock.sleep(LAST_BATCH).await;
             };
-            match self.batch(stopped).await {
-                Ok(report) => {
-                    self.n_failures = 0;
-                    self.done.n_batches += 1;
-                    self.done.n_rows += report.rows_of_sources();
-                    tell(Told::Batch(report));
-                    if self.done.n_batches.is_multiple_of(FOLD_EVERY) {
-                        State::open(&self.state)?.fold_batches(&self.name, KEPT_BATCHES)?;
-                    }
-                }
+            let done = match done {
+                Ok(()) => self.batch(stopped).await,
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(report) => self.count(report, &mut tell)?,
                 Err(error) if error.kind() == Kind::Interrupted => {
                     self.done.was_cut = true;
                     return Ok(self.done);
                 }
-                Err(error) if error.kind() == Kind::External && !self.options.feeds.are_over() => {
-                    self.options.feeds.disconnect();
-                    let wait = RETRY.0.saturating_mul(1 << self.n_failures.min(10)).min(RETRY.1);
-                    self.n_failures += 1;
+                Err(error) if error.kind() == Kind::External && !feeds.are_over() => {
+                    let wait = self.failed();
                     tell(Told::Failed(error, wait));
                     tokio::select! {
                         () = stop.clone() => return Ok(self.done),
@@ -145,11 +141,34 @@ impl Follow {
         }
     }
 
+    fn count(&mut self, report: Report, tell: &mut impl FnMut(Told)) -> Result<()> {
+        self.n_failures = 0;
+        self.done.n_batches += 1;
+        self.done.n_rows += report.rows_of_sources();
+        tell(Told::Batch(report));
+        if self.done.n_batches.is_multiple_of(FOLD_EVERY) {
+            State::open(&self.state)?.fold_batches(&self.name, KEPT_BATCHES)?;
+        }
+        Ok(())
+    }
+
+    /// Notes a failure that may pass; returns how long to wait.
+    fn failed(&mut self) -> Duration {
+        self.options.feeds.disconnect();
+        self.is_unclean = true;
+        let wait = RETRY.0.saturating_mul(1 << self.n_failures.min(10)).min(RETRY.1);
+        self.n_failures += 1;
+        wait
+    }
+
     /// Waits until a stream has something to read; looks now and then how they are.
     async fn ready(&mut self, tell: &mut impl FnMut(Told)) -> Result<()> {
         let clock = self.options.clock;
         loop {
             let mut state = State::open(&self.state)?;
+            if std::mem::take(&mut self.is_unclean) {
+                recover(&mut state, &self.name, clock.now())?;
+            }
             let begun = tokio::select! {
                 begun = self.streams.ready((&state, &self.name), false) => Some(begun?),
                 () = clock.sleep(LOOK) => None,

@@ -9,7 +9,7 @@ use super::plan::PlannedSink;
 use crate::context::BuildContext;
 use crate::publish::Missing;
 use crate::sinks::{Disposition, Sink, SinkKind, Target, Write};
-use crate::spec::{Code, Diagnostic, Scope};
+use crate::spec::{Code, Diagnostic, Family as _, Scope};
 
 /// Builds a sink; mistakes are in `found`.
 pub(super) fn build_sink(
@@ -18,7 +18,7 @@ pub(super) fn build_sink(
     options: &Options,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Arc<dyn Sink>> {
-    let Common { write, key, newer_by, missing, within, .. } = &node.common;
+    let Common { write, key, newer_by, missing, within, compact, .. } = &node.common;
     let Some(write) = write.clone() else {
         let message = format!("sink `{}` does not say what it does with its rows", node.id.value);
         let fault = Diagnostic::error(Code::Write, message, node.id.at);
@@ -39,7 +39,14 @@ pub(super) fn build_sink(
         within: if options.replay.is_none() { within.clone() } else { Vec::new() },
         // A replay is a part: what is not in it is not gone.
         missing: missing.clone().filter(|_| options.replay.is_none()),
+        compact: compact.clone(),
     };
+    if let Some(compact) = &disposition.compact
+        && (node.kind.kind() != "parquet" || disposition.write.value != Write::Append)
+    {
+        let message = "`compact` puts files together that `write: append` of a `parquet` sink adds";
+        found.push(Diagnostic::error(Code::Write, message, compact.at));
+    }
     let mut context = BuildContext::new(scope, options.files());
     context.root = options.stand_in.as_ref().map(|stand_in| stand_in.root.as_path());
     let built = node.kind.settings().build(&disposition, &mut context);

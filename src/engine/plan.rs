@@ -31,7 +31,7 @@ use super::land::{Landed, Tally};
 use super::operator::{LandedRows, Rows, Table};
 use super::part::Part;
 use super::testing::Kept;
-use crate::context::{Sql, reference};
+use crate::context::{Fills, Sql, reference};
 use crate::sinks::{Sink, Write};
 use crate::sources::Source;
 use crate::spec::{Code, Diagnostic, Family, Located, Resources, Scope, Share};
@@ -73,6 +73,8 @@ pub(super) struct PlannedNode {
     pub(super) shrink_at_most: Option<Share>,
     /// Whether it reads only what changed.
     pub(super) has_position: bool,
+    /// The streams whose gaps it fills, until a day.
+    pub(super) fills: Option<Fills>,
     pub(super) rules: Arc<[Rule]>,
     /// What it asks, if it is a look-up.
     pub(super) enrichment: Option<Arc<Enrichment>>,
@@ -272,6 +274,7 @@ impl Planning<'_> {
             at_most: None,
             shrink_at_most: None,
             has_position: false,
+            fills: None,
             rules: operator.as_ref().map(|o| o.rules().into()).unwrap_or_default(),
             is_read_whole: is_divided || enrichment.is_some(),
             enrichment,

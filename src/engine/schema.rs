@@ -105,6 +105,8 @@ struct SinkKeys {
     missing: Missing,
     /// Columns of the key: rows are only missing where a row with the same values in them arrives.
     within: Names,
+    /// How old small files may be before they are put together, for `parquet` with `append`.
+    compact: Period,
 }
 
 /// The keys of a pipeline.

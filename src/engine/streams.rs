@@ -12,7 +12,7 @@ use super::run::Run;
 use crate::context::{Outside, Position};
 use crate::error::{Error, Result};
 use crate::sources::Source;
-use crate::state::{GapRow, State, saved_position};
+use crate::state::{GapRow, RunRow, State, close_gaps, saved_position};
 
 /// The streams of a pipeline, apart from its plans.
 #[derive(Clone)]
@@ -108,6 +108,20 @@ impl Run {
                     node.id
                 );
                 return Err(Error::external(message).in_node(&node.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the gaps that the sources of this run fill, if it read them whole.
+    pub(super) fn close_gaps(&self, tx: &Transaction<'_>, row: &RunRow) -> Result<()> {
+        if row.replay.is_some() || self.checked.options.limit.is_some() {
+            return Ok(());
+        }
+        for fills in self.checked.plan.nodes.iter().filter_map(|node| node.fills.as_ref()) {
+            for (pipeline, node) in &fills.streams {
+                let n = close_gaps(tx, (pipeline, node), fills.day, (&row.run_id, self.now()))?;
+                tracing::info!(pipeline, node, n, "gaps are filled");
             }
         }
         Ok(())

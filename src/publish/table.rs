@@ -154,4 +154,6 @@ impl Database for Transaction<'_> {
 }
 
 #[cfg(test)]
+mod orders;
+#[cfg(test)]
 mod tests;

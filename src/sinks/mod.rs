@@ -3,6 +3,7 @@
 //! A sink never makes anything visible: the engine publishes what it staged, after the commit.
 //! To add one: a file here, a line in [`SinkKind`], a line in the changelog.
 
+mod compact;
 mod csv;
 mod duckdb;
 mod encode;
@@ -24,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 use crate::context::{BuildContext, RowStream, StageContext};
 use crate::error::{Error, Result};
 use crate::publish::{Missing, Staged, TableWrite, hex};
-use crate::spec::{Code, Diagnostic, Located, kinds};
+use crate::spec::{Code, Diagnostic, Located, Period, kinds};
 
 pub use csv::{Csv, as_it_came};
 pub use duckdb::Duckdb;
@@ -59,6 +60,8 @@ pub struct Disposition {
     pub within: Vec<Located<String>>,
     /// `missing`: what happens to rows that arrive no more.
     pub missing: Option<Located<Missing>>,
+    /// `compact`: how old small files may be before they are put together.
+    pub compact: Option<Located<Period>>,
 }
 
 /// The values of `write`.

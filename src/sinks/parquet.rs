@@ -5,6 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array, RecordBatch, UInt32Array};
@@ -17,6 +18,7 @@ use datafusion::parquet::file::properties::WriterProperties;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::compact;
 use super::encode::ParquetFile;
 use super::{BuildSink, Disposition, Hashing, Sink, Target, Write};
 use crate::context::{Batches, BuildContext, RowStream, StageContext};
@@ -34,7 +36,8 @@ const MOST_PARTITIONS: usize = 1000;
 /// Writes Parquet files (zstd) into a folder of their own.
 ///
 /// `write: replace` puts a new folder in the place of the old one at one stroke; `append` adds
-/// files. Readers never see half a file. `partition_by` divides the files into folders
+/// files, and `compact` puts the small ones together when the oldest is so old. Readers never see
+/// half a file, nor a row twice. `partition_by` divides the files into folders
 /// `column=value`; those columns are then in the folder names and not in the files.
 ///
 /// ```yaml
@@ -74,6 +77,7 @@ impl BuildSink for Parquet {
         Some(Arc::new(ParquetSink {
             target: Target::Parquet { folder, partition_by },
             is_append: disposition.write.value == Write::Append,
+            compact: disposition.compact.as_ref().map(|after| after.value.duration()),
         }))
     }
 
@@ -86,6 +90,8 @@ impl BuildSink for Parquet {
 struct ParquetSink {
     target: Target,
     is_append: bool,
+    /// How old small files may be before they are put together.
+    compact: Option<Duration>,
 }
 
 #[async_trait]
@@ -100,7 +106,7 @@ impl Sink for ParquetSink {
         };
         check_folder(&folder)?;
         let schema = rows.schema();
-        let is_append = self.is_append;
+        let (is_append, compact) = (self.is_append, self.compact);
         let work = move |context: &StageContext, batches: &mut Batches| {
             let staged = context.folder.join("rows");
             fs::create_dir(&staged).map_err(|e| Error::io(&staged, e))?;
@@ -110,10 +116,20 @@ impl Sink for ParquetSink {
                 writers.write(&batch)?;
                 rows += batch.num_rows() as u64;
             }
-            let written = writers.close()?;
+            let due = match compact {
+                Some(after) => compact::due(&folder, after, context.at)?,
+                None => None,
+            };
+            if let Some(files) = &due {
+                writers.put_together(&folder, files)?;
+            }
+            // Batches of a stream are often empty: a folder with files needs none without rows.
+            let is_needed = !is_append || !has_files(&folder);
+            let written = writers.close(is_needed)?;
             sync_tree(&context.folder)?;
             failpoint::pass("stage.synced")?;
-            Ok(staged_files(staged, folder, written, rows, is_append))
+            let is_added = is_append && due.is_none();
+            Ok(staged_files(staged, folder, written, rows, is_added))
         };
         context.blocking(rows, work).await
     }
@@ -149,6 +165,11 @@ fn staged_files(
         _ => Publish::AddFiles { staged, target, files: paths },
     };
     Staged { rows, files, publish }
+}
+
+/// Says whether there is anything in a folder.
+fn has_files(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Refuses a folder that holds anything which this sink would not have written: replacing it
@@ -327,9 +348,34 @@ impl<'a> Writers<'a> {
         format!("part-{}.parquet", self.run_id)
     }
 
-    /// Closes all files. Without a row there is still one file, so that the columns are known.
-    fn close(mut self) -> Result<Vec<WrittenFile>> {
-        if self.open.is_empty() {
+    /// Writes the rows of small files once more, each into the file of its partition, and lets the
+    /// others stand here, too.
+    fn put_together(&mut self, folder: &Path, files: &compact::Files) -> Result<()> {
+        let schema = Arc::clone(&self.schema);
+        for file in &files.small {
+            let partition = file.parent().unwrap_or(Path::new(""));
+            let Some(rows) = compact::rows(&folder.join(file), &schema)? else {
+                compact::link(&folder.join(file), &self.staged.join(file))?;
+                continue;
+            };
+            for batch in rows {
+                let batch = batch.map_err(|e| {
+                    let path = folder.join(file);
+                    Error::external(format!("`{}` cannot be read", path.display())).because(e)
+                })?;
+                self.write_to(partition.to_owned(), &compact::typed(&batch, &schema)?)?;
+            }
+        }
+        for file in &files.large {
+            compact::link(&folder.join(file), &self.staged.join(file))?;
+        }
+        Ok(())
+    }
+
+    /// Closes all files. Where one is needed there is one without rows, so that the columns are
+    /// known.
+    fn close(mut self, is_needed: bool) -> Result<Vec<WrittenFile>> {
+        if self.open.is_empty() && is_needed {
             let writer = self.create(Path::new(""))?;
             self.open.insert(PathBuf::new(), (writer, 0));
         }

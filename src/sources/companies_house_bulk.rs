@@ -13,10 +13,10 @@ use super::contract::Contract;
 use super::input::{self, Part};
 use super::layout::{Layout, find_parts};
 use super::{BuildSource, Elsewhere, Source, looked_into};
-use crate::context::{BuildContext, FetchContext, download_folder};
+use crate::context::{BuildContext, FetchContext, Fills, download_folder};
 use crate::error::{Error, Result};
 use crate::fetch::{Kept, file_name, is_address};
-use crate::spec::{Code, Diagnostic, Scope, Share, Text};
+use crate::spec::{Code, Diagnostic, Located, Scope, Share, Text, is_id};
 use crate::table::{built_in, date_in, days_since_1970};
 
 /// Reads a snapshot of the register ("BasicCompanyData") that Companies House publishes each
@@ -50,6 +50,10 @@ pub struct CompaniesHouseBulk {
     /// The day of the snapshot, if the file's name does not hold it.
     #[serde(default)]
     pub snapshot_date: Option<Text>,
+    /// Streams, as `pipeline.source`, whose gaps it fills: those found until the day of the snapshot
+    /// are closed when a run has read it.
+    #[serde(default)]
+    pub fills_gaps_of: Vec<Located<String>>,
 }
 
 #[async_trait]
@@ -143,6 +147,7 @@ impl BuildSource for CompaniesHouseBulk {
             let fault = Diagnostic::error(Code::File, message, self.file.at());
             context.found.push(fault.help("name the file, or the parts, of one month"));
         }
+        self.fill(days.first().copied(), context);
         let known = built_in("basic_company_data").map(|schema| schema.columns);
         let layout =
             Layout { dialect: Dialect::default(), has_header: true, known, at: &self.file };
@@ -204,6 +209,30 @@ impl CompaniesHouseBulk {
         let base = self.base_url.as_ref().and_then(|base| base.resolve(scope).ok().flatten());
         let base = base.unwrap_or_else(|| PUBLISHER.to_owned());
         base.trim_end_matches('/').to_owned()
+    }
+
+    /// Says whose gaps a snapshot of a day fills.
+    fn fill(&self, day: Option<i32>, context: &mut BuildContext<'_>) {
+        let mut streams = Vec::new();
+        for written in &self.fills_gaps_of {
+            match written.split_once('.') {
+                Some((pipeline, source)) if is_id(pipeline) && is_id(source) => {
+                    streams.push((pipeline.to_owned(), source.to_owned()));
+                }
+                _ => {
+                    let message = format!("`{}` is no source of a pipeline", written.value);
+                    let fault = Diagnostic::error(Code::BadValue, message, written.at);
+                    context.found.push(fault.help("write `pipeline.source`"));
+                }
+            }
+        }
+        let since_1970 = |day: i32| {
+            let span = jiff::Span::new().try_days(i64::from(day)).ok()?;
+            jiff::civil::date(1970, 1, 1).checked_add(span).ok()
+        };
+        if let Some(day) = day.and_then(since_1970).filter(|_| !streams.is_empty()) {
+            context.fills = Some(Fills { streams, day });
+        }
     }
 
     fn given_date(&self, context: &mut BuildContext<'_>) -> Option<i32> {

@@ -1,6 +1,7 @@
 //! Streams: what they lack, how they are, and the history of batches.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::State;
@@ -67,6 +68,20 @@ pub(crate) fn saved_position(
 ) -> Result<Option<String>> {
     let sql = "SELECT position FROM engine_positions WHERE pipeline = ?1 AND node = ?2";
     Ok(connection.query_row(sql, [pipeline, node], |row| row.get(0)).optional()?)
+}
+
+/// Closes the gaps of a stream that were found until a day: a run has read what is in them.
+pub(crate) fn close_gaps(
+    connection: &Connection,
+    (pipeline, node): (&str, &str),
+    day: Date,
+    (run_id, at): (&str, Timestamp),
+) -> Result<usize> {
+    let sql = "UPDATE engine_gaps SET closed_at = ?4, closed_by = ?5
+               WHERE pipeline = ?1 AND node = ?2 AND closed_at IS NULL
+                 AND substr(found_at, 1, 10) <= ?3";
+    let values = params![pipeline, node, day.to_string(), at.to_string(), run_id];
+    Ok(connection.execute(sql, values)?)
 }
 
 impl State {

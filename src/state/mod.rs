@@ -20,7 +20,7 @@ use crate::publish::{BUSY, durable};
 
 pub use asked::LimitNow;
 pub use following::{FeedRow, GapRow};
-pub(crate) use following::{note_gaps, saved_position};
+pub(crate) use following::{close_gaps, note_gaps, saved_position};
 pub use ledger::{Answer, Ledger};
 pub use lock::Lock;
 pub use past::{Past, PastNode, PastRun};

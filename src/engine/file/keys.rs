@@ -38,7 +38,7 @@ pub(in crate::engine) fn common_keys(family: &str) -> &'static [&'static str] {
     match family {
         "source" => &["contract", "changed_since", "batch"],
         "transform" => &TRANSFORM_KEYS,
-        _ => &["from", "write", "key", "newer_by", "missing", "within"],
+        _ => &["from", "write", "key", "newer_by", "missing", "within", "compact"],
     }
 }
 
@@ -70,6 +70,7 @@ pub(super) fn read_common<'de, A: MapAccess<'de>>(
             let within: Option<OneOrMany> = reading.value(path, map, A::next_value)?;
             common.within = within.map(|within| within.0).unwrap_or_default();
         }
+        "compact" => common.compact = reading.value(path, map, A::next_value)?,
         "newer_by" => common.newer_by = reading.value(path, map, A::next_value)?,
         _ => common.missing = reading.value(path, map, A::next_value)?,
     }

@@ -39,6 +39,7 @@ impl Planning<'_> {
         context.changed_since = changed_since;
         found.extend(batch_of(node, &mut context));
         let mut built = node.kind.settings().build(contract, &mut context);
+        let fills = context.fills.take();
         found.extend(context.found);
         if let Some(stand_in) = &self.options.stand_in {
             built = given(node, built, stand_in, found);
@@ -73,6 +74,7 @@ impl Planning<'_> {
             at_most: contract.at_most,
             shrink_at_most: contract.shrink_at_most.or(node.kind.settings().shrink_at_most()),
             has_position: changed_since.is_some() || is_stream,
+            fills,
             rules: Arc::new([]),
             enrichment: None,
             whole: self.session.read_table(Arc::new(table.clone())).ok(),

@@ -2,7 +2,7 @@
 //! comes later, from another pipeline or out of its order, must not bring them to life.
 
 use super::merge::Database;
-use super::{Missing, TableMerge, TableWrite, quote};
+use super::{Missing, TableMerge, quote};
 use crate::error::Result;
 
 impl TableMerge {
@@ -13,17 +13,26 @@ impl TableMerge {
         Some(format!("{}_gone_{}", self.table, self.key.join("_")))
     }
 
+    /// Makes the table of tombstones. The one without a key is the floor: as of its version somebody
+    /// knew all keys, so one that is not there and comes with an older version is gone, too.
+    fn make_tombstones(&self, tx: &dyn Database, table: &str, version: &str) -> Result<()> {
+        let key: Vec<String> = self.key.iter().map(|name| quote(name)).collect();
+        let key = key.join(", ");
+        let sql = format!(
+            "CREATE TABLE IF NOT EXISTS main.{table} ({key}, {version}, PRIMARY KEY ({key}))"
+        );
+        tx.execute(&sql).map(drop)
+    }
+
     /// Remembers that the keys that arrive are gone, each as of its newest version.
     pub(super) fn bury(&self, tx: &dyn Database, from: &str) -> Result<()> {
         let (Some(table), Some(column)) = (self.tombstones(tx), &self.newer_by) else {
             return Ok(());
         };
         let (table, version) = (quote(&table), quote(column));
+        self.make_tombstones(tx, &table, &version)?;
         let key: Vec<String> = self.key.iter().map(|name| quote(name)).collect();
         let key = key.join(", ");
-        tx.execute(&format!(
-            "CREATE TABLE IF NOT EXISTS main.{table} ({key}, {version}, PRIMARY KEY ({key}))"
-        ))?;
         tx.execute(&format!(
             "INSERT INTO main.{table} ({key}, {version})
              SELECT {key}, {version} FROM {from} WHERE {version} IS NOT NULL
@@ -33,29 +42,58 @@ impl TableMerge {
         Ok(())
     }
 
-    /// Takes rows out of those that arrive that are older than their tombstones; returns how
-    /// many. When a newer whole arrives, older tombstones have nothing to hold back any more.
+    /// Takes rows out of those that arrive that are older than their tombstones or, without one and
+    /// unknown to the table, older than the floor; returns how many.
     pub(super) fn drop_buried(&self, tx: &dyn Database, from: &str) -> Result<u64> {
-        let (Some(table), Some(column)) = (self.tombstones(tx), &self.newer_by) else {
+        let (Some(name), Some(column)) = (self.tombstones(tx), &self.newer_by) else {
             return Ok(0);
         };
-        if self.write != TableWrite::Upsert || tx.columns(&table)?.is_empty() {
+        let (table, version) = (quote(&name), quote(column));
+        let is_whole = self.missing != Missing::Keep && self.within.is_empty();
+        if is_whole {
+            self.make_tombstones(tx, &table, &version)?;
+            self.raise_floor(tx, from, (&table, &version))?;
+        } else if tx.columns(&name)?.is_empty() {
             return Ok(0);
         }
-        let (table, version) = (quote(&table), quote(column));
-        let same: Vec<String> =
-            self.key.iter().map(|name| format!("t.{0} = s.{0}", quote(name))).collect();
-        let same = same.join(" AND ");
-        if self.missing != Missing::Keep && self.within.is_empty() {
-            tx.execute(&format!(
-                "DELETE FROM main.{table}
-                 WHERE {version} <= (SELECT min({version}) FROM {from} HAVING count(*) = count({version}))"
-            ))?;
-        }
+        let join = self.join();
+        let floor = match is_whole {
+            true => String::new(),
+            false => format!(
+                "OR (s.{version} < (SELECT {version} FROM main.{table} WHERE {no_key})
+                     AND NOT EXISTS (SELECT 1 FROM main.{rows} t WHERE {join}))",
+                no_key = self.no_key(),
+                rows = quote(&self.table)
+            ),
+        };
         tx.execute(&format!(
             "DELETE FROM {from} AS s WHERE EXISTS (
                SELECT 1 FROM main.{table} t
-               WHERE {same} AND (s.{version} IS NULL OR s.{version} < t.{version}))"
+               WHERE {join} AND (s.{version} IS NULL OR s.{version} < t.{version})) {floor}"
         ))
+    }
+
+    /// Notes that a whole has arrived; tombstones that are not newer have nothing to hold back.
+    fn raise_floor(
+        &self,
+        tx: &dyn Database,
+        from: &str,
+        (table, version): (&str, &str),
+    ) -> Result<()> {
+        let least = format!("SELECT min({version}) FROM {from} HAVING count(*) = count({version})");
+        let no_key = self.no_key();
+        tx.execute(&format!("DELETE FROM main.{table} WHERE {version} <= ({least})"))?;
+        tx.execute(&format!(
+            "INSERT INTO main.{table} ({version}) SELECT * FROM ({least}) AS w
+             WHERE ({least}) IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM main.{table} WHERE {no_key})"
+        ))?;
+        Ok(())
+    }
+
+    fn no_key(&self) -> String {
+        self.key
+            .first()
+            .map_or_else(|| "FALSE".to_owned(), |name| format!("{} IS NULL", quote(name)))
     }
 }
