@@ -420,6 +420,8 @@ fn a_place_that_is_too_old_is_a_gap_that_is_recorded_once_and_left_by_hand() {
         "{recorded:?}"
     );
     assert_eq!(recorded.len(), 1, "{after} {recorded:?}");
+    let shown = project.pipeline(&["state", "show", "live.yaml", "--var", &api]).out;
+    assert!(shown.contains("changes  gap after ") && shown.contains("(too_old)"), "{shown}");
     for node in ["changes", "appointments"] {
         let set = project.pipeline(&["state", "set", "live.yaml", node, "now", "--var", &api]);
         assert_eq!(set.code, Some(0), "{}", set.err);

@@ -81,6 +81,11 @@ pub(super) fn run(arguments: Arguments, surroundings: &Surroundings) -> Result<E
             if positions.is_empty() {
                 output::say("no source has a position");
             }
+            for [node, after, reason, found] in gaps(&pipeline)? {
+                output::print(&format!(
+                    "{node}  gap after {after} ({reason}), found {found}, open\n"
+                ));
+            }
             for limit in State::limits(&pipeline.state)? {
                 output::print(&format!("{}\n", left_of(&limit)));
             }
@@ -173,6 +178,13 @@ fn known(pipeline: &Outputs, source: &str) -> Result<()> {
 fn positions(pipeline: &Outputs) -> Result<Vec<Position>> {
     match pipeline.state.is_file() {
         true => State::positions(&pipeline.state, &pipeline.name),
+        false => Ok(Vec::new()),
+    }
+}
+
+fn gaps(pipeline: &Outputs) -> Result<Vec<[String; 4]>> {
+    match pipeline.state.is_file() {
+        true => State::open_gaps(&pipeline.state, &pipeline.name),
         false => Ok(Vec::new()),
     }
 }

@@ -16,6 +16,8 @@ use crate::table::typed_column;
 #[derive(Clone, Debug)]
 pub struct Given {
     rows: RecordBatch,
+    /// What reports say of it.
+    name: &'static str,
 }
 
 impl Given {
@@ -67,9 +69,16 @@ impl Given {
         let rows =
             RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options);
         match rows {
-            Ok(rows) if found.is_empty() => Ok(Self { rows }),
+            Ok(rows) if found.is_empty() => Ok(Self { rows, name: "given" }),
             _ => Err(found),
         }
+    }
+}
+
+impl Given {
+    /// Stands in for something that is not there yet.
+    pub(super) fn nothing(contract: &Contract) -> Result<Self, Vec<Diagnostic>> {
+        Self::new(None, contract, None).map(|nothing| Self { name: "not there yet", ..nothing })
     }
 }
 
@@ -97,6 +106,6 @@ impl Source for Given {
     }
 
     fn describe(&self) -> String {
-        "given".to_owned()
+        self.name.to_owned()
     }
 }

@@ -80,7 +80,7 @@ impl BuildSource for Sqlite {
         }
         let path = context.path(&self.path)?;
         if self.may_be_absent && !is_there(&path, &self.table) {
-            let nothing = Given::new(None, contract, None).ok()?;
+            let nothing = Given::nothing(contract).ok()?;
             return Some(Arc::new(nothing));
         }
         if !path.is_file() {

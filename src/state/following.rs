@@ -1,5 +1,7 @@
 //! Streams: what they lack, how they are, and the history of batches.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -99,6 +101,23 @@ impl State {
         Ok(tx.commit()?)
     }
 
+    /// Returns the gaps of a pipeline that nobody has filled, from a state that is not changed: the
+    /// source, the last event before, how it was noticed, and when.
+    pub fn open_gaps(path: &Path, pipeline: &str) -> Result<Vec<[String; 4]>> {
+        let connection = Self::read_only(path)?;
+        if !connection.table_exists(None, "engine_gaps")? {
+            return Ok(Vec::new());
+        }
+        let mut statement = connection.prepare(
+            "SELECT node, after_position, reason, found_at FROM engine_gaps
+             WHERE pipeline = ?1 AND closed_at IS NULL ORDER BY found_at",
+        )?;
+        let rows = statement.query_map([pipeline], |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Notes gaps that a run found which was not committed.
     pub fn note_gaps(
         &mut self,
@@ -137,12 +156,19 @@ impl State {
     }
 
     /// Forgets what nodes did in the batches of a pipeline that are done, but for the last `keep`
-    /// and the first of each `run --follow`. The list of published files stays. Returns how many.
+    /// and the first of each `run --follow`, under which the files that they published are listed from
+    /// now on. Returns how many.
     pub fn fold_batches(&mut self, pipeline: &str, keep: u64) -> Result<u64> {
         let old = "SELECT run_id FROM engine_runs
                    WHERE pipeline = ?1 AND status = 'done' AND follow IS NOT NULL AND follow <> run_id
                    ORDER BY run_id DESC LIMIT -1 OFFSET ?2";
         let tx = self.connection.transaction()?;
+        let sql = format!(
+            "UPDATE engine_files SET run_id = (
+               SELECT follow FROM engine_runs r WHERE r.run_id = engine_files.run_id)
+             WHERE run_id IN ({old})"
+        );
+        tx.execute(&sql, params![pipeline, keep])?;
         for table in ["engine_node_runs", "engine_outputs"] {
             let sql = format!("DELETE FROM {table} WHERE run_id IN ({old})");
             tx.execute(&sql, params![pipeline, keep])?;
@@ -151,5 +177,52 @@ impl State {
         let n_folded = tx.execute(&sql, params![pipeline, keep])?;
         tx.commit()?;
         Ok(n_folded as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::state::{RunRow, Status};
+
+    #[test]
+    fn old_batches_are_folded_and_their_files_stay_listed() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::io(Path::new("tmp"), e))?;
+        let mut state = State::open(&folder.path().join("state.db"))?;
+        for n in 0..10 {
+            let row = RunRow {
+                run_id: format!("run{n}"),
+                pipeline: "p".to_owned(),
+                file: "p.yaml".into(),
+                started_at: Timestamp::UNIX_EPOCH,
+                vars: "{}".to_owned(),
+                fingerprint: String::new(),
+                replay: None,
+                // The last one runs alone.
+                follow: (n < 9).then(|| "run0".to_owned()),
+            };
+            state.begin(&row)?;
+            let id = &row.run_id;
+            state.connection.execute_batch(&format!(
+                "INSERT INTO engine_files VALUES ('{id}', 'files', 'part-{id}', 1, 1, 'x');
+                 INSERT INTO engine_node_runs (run_id, node, family, kind, rows_out, rejected,
+                                               seconds, started_at, reasons)
+                   VALUES ('{id}', 'n', 'source', 'x', 1, 0, 0, '', '{{}}');
+                 UPDATE engine_runs SET status = '{}' WHERE run_id = '{id}'",
+                Status::Done.word()
+            ))?;
+        }
+        assert_eq!(state.fold_batches("p", 3)?, 5);
+        let of = |sql: &str| -> Result<String> {
+            Ok(state.connection.query_row(sql, [], |row| row.get(0))?)
+        };
+        let runs =
+            "SELECT group_concat(run_id) FROM (SELECT run_id FROM engine_runs ORDER BY run_id)";
+        assert_eq!(of(runs)?, "run0,run6,run7,run8,run9");
+        assert_eq!(of("SELECT count(*) || '' FROM engine_files")?, "10");
+        assert_eq!(of("SELECT count(*) || '' FROM engine_files WHERE run_id = 'run0'")?, "6");
+        assert_eq!(state.fold_batches("other", 0)?, 0);
+        Ok(())
     }
 }
