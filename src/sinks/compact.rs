@@ -17,6 +17,7 @@ use datafusion::parquet::arrow::arrow_reader::{
 use jiff::Timestamp;
 
 use crate::error::{Error, Result};
+use crate::publish::sync_file;
 
 /// A file below this is small.
 const SMALL: u64 = 32 << 20;
@@ -100,8 +101,12 @@ pub(super) fn link(from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
     }
-    // A file system without links has copies.
-    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop)).map_err(|e| Error::io(to, e))
+    // A file system without links has copies, which are as new as what is written.
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).map_err(|e| Error::io(to, e))?;
+        sync_file(to)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
