@@ -346,7 +346,7 @@ async fn wait_for_signal() {
     let mut came = CAME.get_or_init(listen).clone();
     if came.wait_for(|came| *came).await.is_err() {
         // There are no handlers.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

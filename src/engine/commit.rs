@@ -57,6 +57,8 @@ impl Run {
         }
         let mut report = None;
         for run_id in state.left_behind(pipeline, Status::Committed)? {
+            let pending = state.pending(&run_id)?;
+            publish::settle(state.path(), pending.iter().map(|pending| &pending.publish))?;
             publish_all(state, &run_id, self.now())?;
             if state.fingerprint(&run_id)? == row.fingerprint {
                 report = Some(self.finished_report(run_id));

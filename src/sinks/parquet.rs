@@ -22,7 +22,7 @@ use super::{BuildSink, Disposition, Hashing, Sink, Target, Write};
 use crate::context::{Batches, BuildContext, RowStream, StageContext};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::publish::{Publish, PublishedFile, Staged, sync_tree};
+use crate::publish::{Publish, PublishedFile, Staged, sync_folders};
 use crate::spec::{Code, Diagnostic, Located, Text};
 use crate::table::{Cell, NULL_PARTITION, cell, plain_types};
 
@@ -111,7 +111,7 @@ impl Sink for ParquetSink {
                 rows += batch.num_rows() as u64;
             }
             let written = writers.close()?;
-            sync_tree(&context.folder)?;
+            sync_folders(&context.folder)?;
             failpoint::pass("stage.synced")?;
             Ok(staged_files(staged, folder, written, rows, is_append))
         };
