@@ -14,7 +14,7 @@ use crate::support::{Project, parquet};
 
 /// A pipeline with every kind of output: partitioned and plain folders, replaced and appended,
 /// a file, tables in the state file and elsewhere, a node that several read, rejected rows.
-const PIPELINE: &str = r#"
+pub(crate) const PIPELINE: &str = r#"
 version: 1
 name: crash
 vars: { file: { type: path } }
@@ -48,12 +48,12 @@ const OCTOBER: &str = "BasicCompanyData-2026-10-01.csv";
 const NOVEMBER: &str = "BasicCompanyData-2026-11-01.csv";
 
 /// Everything that a reader can see, in a form that two runs have in common.
-#[derive(Debug, PartialEq)]
-struct Seen {
-    tables: BTreeMap<String, Vec<String>>,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) tables: BTreeMap<String, Vec<String>>,
 }
 
-fn see(project: &Project) -> Seen {
+pub(crate) fn see(project: &Project) -> Seen {
     let mut tables = BTreeMap::new();
     for folder in ["divided", "whole", "log"] {
         let mut rows = Vec::new();

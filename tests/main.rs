@@ -26,6 +26,7 @@ mod mistakes;
 #[cfg(not(feature = "duckdb"))]
 mod no_duckdb;
 mod plan;
+mod power;
 mod quota;
 mod reference;
 mod replay;

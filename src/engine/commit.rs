@@ -192,6 +192,8 @@ pub(super) fn recover(
     }
     let committed = state.left_behind(pipeline, Status::Committed)?;
     for run_id in &committed {
+        let pending = state.pending(run_id)?;
+        publish::settle(state.path(), pending.iter().map(|pending| &pending.publish))?;
         publish_all(state, run_id, now)?;
     }
     Ok(committed)

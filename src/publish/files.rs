@@ -1,6 +1,7 @@
 //! Files and folders that change places, durably: every rename is followed by a sync of the
-//! folders that it touched, or a power cut could undo it after the commit.
+//! folder that it moved into, or a power cut could undo it after the commit.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -21,17 +22,45 @@ pub fn sync_folder(path: &Path) -> Result<()> {
     sync_file(path)
 }
 
-/// Makes a folder and all that is below it durable.
-pub fn sync_tree(folder: &Path) -> Result<()> {
+/// Makes the entries of a folder and of all folders below it durable. The bytes of files are made
+/// durable by who writes them.
+pub fn sync_folders(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
         let path = entry.map_err(|e| Error::io(folder, e))?.path();
         if path.is_dir() {
-            sync_tree(&path)?;
-        } else {
-            sync_file(&path)?;
+            sync_folders(&path)?;
         }
     }
     sync_folder(folder)
+}
+
+/// Makes it durable that something is gone: syncs the nearest folder above it that is still there.
+pub(super) fn sync_removal(path: &Path) -> Result<()> {
+    for folder in path.ancestors().skip(1) {
+        match File::open(folder).and_then(|folder| folder.sync_all()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            synced => return synced.map_err(|e| Error::io(folder, e)),
+        }
+    }
+    Ok(())
+}
+
+/// Makes files and all folders above them durable, as far as they are there. What may not be
+/// opened, or is on a file system that cannot be written to, was not changed by us.
+pub(super) fn settle(paths: &[PathBuf]) -> Result<()> {
+    use ErrorKind::{InvalidInput, NotFound, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    let all: BTreeSet<&Path> = paths.iter().flat_map(|path| path.ancestors()).collect();
+    for path in all.into_iter().filter(|path| !path.as_os_str().is_empty()) {
+        match File::open(path).and_then(|file| file.sync_all()) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    NotFound | PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported
+                ) => {}
+            synced => synced.map_err(|e| Error::io(path, e))?,
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn replace_file(staged: &Path, target: &Path) -> Result<()> {
@@ -62,10 +91,9 @@ pub(super) fn replace_folder(staged: &Path, target: &Path, witness: &Path) -> Re
         )));
     }
     failpoint::pass("publish.replaced")?;
+    // The other folder need not be synced: a journal has a rename whole, and without one a power
+    // cut between two syncs could leave the new folder in both, for the sweep to empty.
     sync_folder(parent)?;
-    if let Some(staging) = staged.parent().filter(|staging| staging.is_dir()) {
-        sync_folder(staging)?;
-    }
     failpoint::pass("publish.dir_synced")
 }
 

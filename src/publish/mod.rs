@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-pub use files::{make_folder, sync_file, sync_folder, sync_tree};
+pub use files::{make_folder, sync_file, sync_folder, sync_folders};
 pub use table::{Merged, Missing, TableMerge, TableWrite, quote};
 
 /// What a sink has made durable and nobody sees yet.
@@ -106,6 +106,37 @@ impl Publish {
     }
 }
 
+/// Makes durable what a process that was killed may have left in memory only: the decision of its
+/// run, in the state file, and the folders that it made on the way to its outputs. The next
+/// process finds that done, and builds on it.
+pub fn settle<'a>(state: &Path, outputs: impl Iterator<Item = &'a Publish>) -> Result<()> {
+    let mut paths = logs(state).to_vec();
+    for output in outputs {
+        match output {
+            Publish::ReplaceFile { target, .. } | Publish::ReplaceFolder { target, .. } => {
+                paths.push(target.clone());
+            }
+            Publish::AddFiles { target, files, .. } => {
+                paths.extend(files.iter().map(|file| target.join(file)));
+            }
+            Publish::MergeTable(merge) | Publish::MergeDuckdb(merge) => {
+                paths.extend(logs(&merge.database));
+            }
+        }
+    }
+    files::settle(&paths)
+}
+
+/// Returns where SQLite and DuckDB write what they commit. The database itself must not be opened
+/// here: closing it again would give up SQLite's locks.
+fn logs(database: &Path) -> [PathBuf; 2] {
+    ["-wal", ".wal"].map(|end| {
+        let mut log = database.as_os_str().to_owned();
+        log.push(end);
+        log.into()
+    })
+}
+
 /// How long a writer waits for another one.
 pub const BUSY: Duration = Duration::from_secs(30);
 
@@ -123,7 +154,8 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Removes a staging folder and, if it was the last in it, the hidden folder around it.
+/// Removes a staging folder and, if it was the last in it, the hidden folder around it, durably:
+/// the state forgets it next, and nobody would remove what a power cut brings back.
 pub fn sweep(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
         Ok(()) => {}
@@ -134,5 +166,5 @@ pub fn sweep(folder: &Path) -> Result<()> {
         // Fails when another run stages there too, which is as it should be.
         let _ = std::fs::remove_dir(parent);
     }
-    Ok(())
+    files::sync_removal(folder)
 }

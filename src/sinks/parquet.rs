@@ -24,7 +24,7 @@ use super::{BuildSink, Disposition, Hashing, Sink, Target, Write};
 use crate::context::{Batches, BuildContext, RowStream, StageContext};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::publish::{Publish, PublishedFile, Staged, sync_tree};
+use crate::publish::{Publish, PublishedFile, Staged, sync_folders};
 use crate::spec::{Code, Diagnostic, Located, Text};
 use crate::table::{Cell, NULL_PARTITION, cell, plain_types};
 
@@ -126,7 +126,7 @@ impl Sink for ParquetSink {
             // Batches of a stream are often empty: a folder with files needs none without rows.
             let is_needed = !is_append || !has_files(&folder);
             let written = writers.close(is_needed)?;
-            sync_tree(&context.folder)?;
+            sync_folders(&context.folder)?;
             failpoint::pass("stage.synced")?;
             let is_added = is_append && due.is_none();
             Ok(staged_files(staged, folder, written, rows, is_added))

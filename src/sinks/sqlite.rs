@@ -1,6 +1,6 @@
 //! `sqlite`: a table of a SQLite database.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -115,8 +115,13 @@ impl Sink for SqliteSink {
                 failpoint::pass("stage.table.batch")?;
             }
             staging.close(&merge)?;
-            sync_folder(&context.folder)?;
+            let staged = merge.staged.clone();
             let publish = Publish::MergeTable(Box::new(merge));
+            // What goes into the state file is merged by the commit itself, and not needed later.
+            if publish.merge_into(&context.state).is_none() {
+                sync_file(&staged)?;
+                sync_folder(&context.folder)?;
+            }
             Ok(Staged { rows, files: Vec::new(), publish })
         };
         context.blocking(rows, work).await
@@ -173,10 +178,9 @@ fn sqlite_type(data_type: &DataType) -> &'static str {
     }
 }
 
-/// The SQLite file in which rows wait for the commit. It needs no journal: it is synced once,
-/// whole, and thrown away after a crash.
+/// The SQLite file in which rows wait for the commit. It needs no journal: it is synced whole, if
+/// at all, and thrown away after a crash.
 struct Staging {
-    path: PathBuf,
     connection: Connection,
 }
 
@@ -190,7 +194,7 @@ impl Staging {
             merge.columns.iter().map(|(name, kind)| format!("{} {kind}", quote(name))).collect();
         connection.execute(&format!("CREATE TABLE staged ({})", columns.join(", ")), [])?;
         connection.execute_batch("BEGIN")?;
-        Ok(Self { path: merge.staged.clone(), connection })
+        Ok(Self { connection })
     }
 
     fn insert(&mut self, merge: &TableMerge, batch: &RecordBatch) -> Result<()> {
@@ -206,7 +210,7 @@ impl Staging {
         Ok(())
     }
 
-    /// Checks the keys, and makes the rows durable.
+    /// Checks the keys, and writes down what is not yet written.
     fn close(self, merge: &TableMerge) -> Result<()> {
         if !merge.key.is_empty() {
             // The merge looks rows up by their key: without an index that takes the square of them.
@@ -227,8 +231,7 @@ impl Staging {
         }
         self.connection.execute_batch("COMMIT")?;
         self.connection.close().map_err(|(_, error)| error)?;
-        failpoint::pass("stage.table.closed")?;
-        sync_file(&self.path)
+        failpoint::pass("stage.table.closed")
     }
 
     /// Says whether each key stands for one row. With `refuses`, one that does not is an error; one
