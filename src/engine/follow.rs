@@ -62,6 +62,8 @@ pub struct Follow {
     streams: Streams,
     done: Followed,
     n_failures: u32,
+    /// Whether the id of the check was used: it is that of the first batch.
+    has_begun: bool,
     /// Whether an earlier batch may have left something to finish or to undo. It must not wait for
     /// the next batch, which may come in the morning.
     is_unclean: bool,
@@ -90,6 +92,7 @@ impl Follow {
             streams,
             done: Followed::default(),
             n_failures: 0,
+            has_begun: false,
             is_unclean: true,
             stalled: Vec::new(),
         })
@@ -111,7 +114,9 @@ impl Follow {
                 () = stop.clone() => return Ok(self.done),
                 ready = self.ready(&mut tell) => ready,
             };
-            self.options.run_id = new_id();
+            if std::mem::replace(&mut self.has_begun, true) {
+                self.options.run_id = new_id();
+            }
             let feeds = self.options.feeds.clone();
             let stopped = async {
                 stop.clone().await;

@@ -156,8 +156,8 @@ impl State {
     }
 
     /// Forgets what nodes did in the batches of a pipeline that are done, but for the last `keep`
-    /// and the first of each `run --follow`, under which the files that they published are listed from
-    /// now on. Returns how many.
+    /// and the first of each `run --follow`. The files that they published are listed under the oldest
+    /// run that is left. Returns how many.
     pub fn fold_batches(&mut self, pipeline: &str, keep: u64) -> Result<u64> {
         let old = "SELECT run_id FROM engine_runs
                    WHERE pipeline = ?1 AND status = 'done' AND follow IS NOT NULL AND follow <> run_id
@@ -165,7 +165,7 @@ impl State {
         let tx = self.connection.transaction()?;
         let sql = format!(
             "UPDATE engine_files SET run_id = (
-               SELECT follow FROM engine_runs r WHERE r.run_id = engine_files.run_id)
+               SELECT min(run_id) FROM engine_runs WHERE pipeline = ?1 AND run_id NOT IN ({old}))
              WHERE run_id IN ({old})"
         );
         tx.execute(&sql, params![pipeline, keep])?;
@@ -223,6 +223,12 @@ mod tests {
         assert_eq!(of("SELECT count(*) || '' FROM engine_files")?, "10");
         assert_eq!(of("SELECT count(*) || '' FROM engine_files WHERE run_id = 'run0'")?, "6");
         assert_eq!(state.fold_batches("other", 0)?, 0);
+        // Also when the first batch was never written down.
+        state
+            .connection
+            .execute("UPDATE engine_runs SET follow = 'lost' WHERE follow = 'run0'", [])?;
+        assert_eq!(state.fold_batches("p", 1)?, 3);
+        assert_eq!(of("SELECT min(run_id) || max(run_id) FROM engine_files")?, "run8run9");
         Ok(())
     }
 }
