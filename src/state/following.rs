@@ -214,21 +214,24 @@ mod tests {
             ))?;
         }
         assert_eq!(state.fold_batches("p", 3)?, 5);
-        let of = |sql: &str| -> Result<String> {
+        let of = |state: &State, sql: &str| -> Result<String> {
             Ok(state.connection.query_row(sql, [], |row| row.get(0))?)
         };
         let runs =
             "SELECT group_concat(run_id) FROM (SELECT run_id FROM engine_runs ORDER BY run_id)";
-        assert_eq!(of(runs)?, "run0,run6,run7,run8,run9");
-        assert_eq!(of("SELECT count(*) || '' FROM engine_files")?, "10");
-        assert_eq!(of("SELECT count(*) || '' FROM engine_files WHERE run_id = 'run0'")?, "6");
+        assert_eq!(of(&state, runs)?, "run0,run6,run7,run8,run9");
+        assert_eq!(of(&state, "SELECT count(*) || '' FROM engine_files")?, "10");
+        assert_eq!(
+            of(&state, "SELECT count(*) || '' FROM engine_files WHERE run_id = 'run0'")?,
+            "6"
+        );
         assert_eq!(state.fold_batches("other", 0)?, 0);
         // Also when the first batch was never written down.
         state
             .connection
             .execute("UPDATE engine_runs SET follow = 'lost' WHERE follow = 'run0'", [])?;
         assert_eq!(state.fold_batches("p", 1)?, 3);
-        assert_eq!(of("SELECT min(run_id) || max(run_id) FROM engine_files")?, "run8run9");
+        assert_eq!(of(&state, "SELECT min(run_id) || max(run_id) FROM engine_files")?, "run8run9");
         Ok(())
     }
 }
