@@ -128,7 +128,7 @@ impl Follow {
                 Err(error) => Err(error),
             };
             match done {
-                Ok(report) => self.count(report, &mut tell)?,
+                Ok(report) => self.count(report, &mut tell),
                 Err(error) if error.kind() == Kind::Interrupted => {
                     self.done.was_cut = true;
                     return Ok(self.done);
@@ -146,15 +146,20 @@ impl Follow {
         }
     }
 
-    fn count(&mut self, report: Report, tell: &mut impl FnMut(Told)) -> Result<()> {
+    fn count(&mut self, report: Report, tell: &mut impl FnMut(Told)) {
         self.n_failures = 0;
         self.done.n_batches += 1;
         self.done.n_rows += report.rows_of_sources();
         tell(Told::Batch(report));
-        if self.done.n_batches.is_multiple_of(FOLD_EVERY) {
-            State::open(&self.state)?.fold_batches(&self.name, KEPT_BATCHES)?;
+        if !self.done.n_batches.is_multiple_of(FOLD_EVERY) {
+            return;
         }
-        Ok(())
+        let folded = State::open(&self.state)
+            .and_then(|mut state| state.fold_batches(&self.name, KEPT_BATCHES));
+        if let Err(error) = folded {
+            // The history is longer than it need be until it is tried again.
+            tracing::warn!(%error, "old batches cannot be folded");
+        }
     }
 
     /// Notes a failure that may pass; returns how long to wait.
