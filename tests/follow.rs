@@ -409,7 +409,7 @@ fn a_place_that_is_too_old_is_a_gap_that_is_recorded_once_and_left_by_hand() {
     for arguments in [&["--follow"][..], &[]] {
         let said = run(arguments);
         assert_eq!(said.code, Some(3), "{}", said.err);
-        assert!(said.err.contains("(416)"), "{}", said.err);
+        assert!(said.err.contains("(416)") && said.err.contains("state set"), "{}", said.err);
         assert!(!said.err.contains("canary"), "{}", said.err);
     }
     let gaps = "SELECT node, after_position, before_position, reason, closed_at FROM engine_gaps";

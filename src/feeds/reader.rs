@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use http::StatusCode;
@@ -64,8 +65,7 @@ impl Reader {
             let next = self.patience.after(&ending, self.luck.next());
             let failed = match next {
                 Next::Retry(wait) if !self.is_hopeless() => {
-                    let (server, wait_s) = (&self.settings.server, wait.as_secs_f32());
-                    tracing::info!(server, reason, wait_s, "the feed is asked for again");
+                    self.tell(&reason, wait);
                     self.settings.clock.sleep(wait).await;
                     continue;
                 }
@@ -82,6 +82,21 @@ impl Reader {
             }
             let _ = self.items.send(Err(failed)).await;
             return;
+        }
+    }
+
+    /// Tells of another try: a connection that ends is nothing special, one that cannot be made is.
+    fn tell(&self, reason: &str, wait: Duration) {
+        let (server, wait_s) = (&self.settings.server, wait.as_secs());
+        match self.patience.n_failures() {
+            0 | 1 => tracing::info!(server, reason, wait_s, "the feed is asked for again"),
+            n => tracing::warn!(
+                server,
+                reason,
+                wait_s,
+                n,
+                "the feed does not come; it is asked for again"
+            ),
         }
     }
 
@@ -111,6 +126,10 @@ impl Reader {
             "`{server}` does not go back to event {reached}, where this source stands (416): \
              events are lost"
         ))
+        .because(
+            "the gap is recorded; `pipeline state set FILE SOURCE now` goes on from the present, and \
+             the next monthly file fills it (docs/guide/live.md)",
+        )
     }
 
     fn given_up(&self, ending: &Ending, reason: &str) -> Error {
