@@ -507,7 +507,7 @@ flags(
     about('sources'),
   );
   flags('no kind: says that one is needed', node('    contract: { at_most: 1% }\n'), 'node_id', {
-    message: /one kind: csv, companies_house_bulk, parquet, sqlite or http_json/,
+    message: /one kind: csv, companies_house_bulk, companies_house_stream, parquet, sqlite or http_json/,
     count: 1,
   });
   flags(
