@@ -210,3 +210,28 @@ fn rows_that_are_alike_are_one_row_where_rows_have_a_key() {
     );
     assert_eq!(project.query("select area from \"table\""), ["EC"]);
 }
+
+#[test]
+fn a_table_that_may_be_absent_is_empty_until_it_is_there() {
+    let project = Project::new();
+    project.write(
+        "p.yaml",
+        "version: 1
+name: p
+sources:
+  new: { csv: { path: ./new.csv } }
+  known:
+    sqlite: { path: ./known.db, table: seen, may_be_absent: true }
+    contract: { columns: { id: { type: string } } }
+transforms:
+  unseen: { sql: select n.id from new n where not exists (select 1 from known k where k.id = n.id) }
+sinks:
+  seen: { from: unseen, sqlite: { path: ./known.db, table: seen }, write: append }
+",
+    );
+    for (ids, n_new) in [("a\nb\n", 2), ("b\nc\n", 1)] {
+        project.write("new.csv", format!("id\n{ids}"));
+        let report = project.run(&["p.yaml"]);
+        assert_eq!(node(&report, "unseen")["rows_out"], n_new, "{ids}");
+    }
+}

@@ -1,11 +1,10 @@
 //! Look-ups of real processes against a made-up Companies House over HTTP: killed at random moments,
 //! and several at once.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{self, Project};
+use crate::support::{self, Project, Sandbox};
 
 const PIPELINE: &str = "version: 1
 name: officers_of_a_list
@@ -25,45 +24,17 @@ sinks:
   out: { from: officers, sqlite: { table: officers }, write: upsert, key: [company_number, officer_id] }
 ";
 
-/// A made-up Companies House on a port of its own, until it is dropped.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+/// A made-up Companies House whose limit is told.
+struct Server(Sandbox);
 
 impl Server {
     fn start(project: &Project, limit: &str) -> Self {
-        let arguments = [
-            "sandbox",
-            "serve",
-            "--snapshot",
-            "register.csv",
-            "--port",
-            "0",
-            "--limit",
-            limit,
-            "--latency",
-            "5ms",
-        ];
-        let mut command = project.command(&arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("the server starts");
-        let out = child.stdout.take().expect("a pipe");
-        let mut address = String::new();
-        BufReader::new(out).read_line(&mut address).expect("its address");
-        Self { child, address: address.trim().to_owned() }
+        Self(Sandbox::start(project, "register.csv", &["--limit", limit, "--latency", "5ms"]))
     }
 
     async fn calls(&self) -> serde_json::Value {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let address = format!("{}/sandbox/calls", self.address);
+        let address = format!("{}/sandbox/calls", self.0.address);
         let answer = reqwest::get(address).await.expect("an answer");
         answer.json().await.expect("JSON")
     }
@@ -83,7 +54,7 @@ fn project(n_companies: u64) -> Project {
 }
 
 fn run(project: &Project, server: &Server) -> std::process::Command {
-    let api = format!("api={}", server.address);
+    let api = format!("api={}", server.0.address);
     let mut command = project.command(&["run", "officers.yaml", "--var", &api]);
     command.env("CH_API_KEY", "canary-key").stdout(Stdio::null()).stderr(Stdio::null());
     command
@@ -140,7 +111,7 @@ async fn processes_that_share_a_key_ask_nothing_twice_and_never_too_often() {
         project.write("officers.yaml", text.replace("out:", &format!("out_{name}:")));
         let file = format!("{name}.yaml");
         std::fs::rename(project.path("officers.yaml"), project.path(&file)).expect("a file");
-        let api = format!("api={}", server.address);
+        let api = format!("api={}", server.0.address);
         let mut command = project.command(&["run", &file, "--var", &api]);
         command.env("CH_API_KEY", "canary-key").stdout(Stdio::null());
         children.push(command.spawn().expect("it starts"));
@@ -167,7 +138,8 @@ async fn the_key_is_in_no_output_and_no_file() {
     let patience = "in_flight: 8\n    retry: { attempts: 2, wait: 10ms, up_to: 1s }";
     project.write("officers.yaml", PIPELINE.replace("in_flight: 8", patience));
     let server = Server::start(&project, "60/1s");
-    let (api, wrong) = (format!("api={}", server.address), format!("api={}/none", server.address));
+    let (api, wrong) =
+        (format!("api={}", server.0.address), format!("api={}/none", server.0.address));
     let mut searched = 0;
     for arguments in [
         &["check", "officers.yaml"][..],
@@ -245,7 +217,7 @@ fn any_json_api_is_read_and_asked_by_what_stands_in_the_file() {
     project.write("json.yaml", JSON.replace("NUMBER", number));
     let keys = std::fs::read_to_string(project.path("keys.csv")).expect("keys");
     project.write("keys.csv", format!("{keys}ZZ000000\n"));
-    let api = format!("api={}", server.address);
+    let api = format!("api={}", server.0.address);
     let mut command = project.command(&["run", "json.yaml", "--var", &api]);
     let said = support::said(command.env("CH_API_KEY", "any").output().expect("it starts"));
     assert_eq!(said.code, Some(0), "{}", said.err);

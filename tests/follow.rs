@@ -1,11 +1,10 @@
 //! Streams that are followed by real processes over HTTP: cut, killed, stopped, out of date. What
 //! they leave must equal what an undisturbed one leaves.
 
-use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::support::{Project, parquet, said};
+use crate::support::{Project, Sandbox, parquet, said};
 
 /// Every event once, in a table of the state file, in files, and the last one of each company.
 const PIPELINE: &str = "version: 1
@@ -42,18 +41,10 @@ fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
 }
 
-/// A made-up Companies House with everything that has happened, until it is dropped.
+/// A made-up Companies House with everything that has happened.
 struct Server {
-    child: Child,
-    address: String,
+    sandbox: Sandbox,
     n_events: u64,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Server {
@@ -61,16 +52,9 @@ impl Server {
         let made = project.pipeline(&["sandbox", "snapshot", "--rows", "2000", "--out", "r.csv"]);
         assert_eq!(made.code, Some(0), "{}", made.err);
         let n = n_events.to_string();
-        let mut arguments = vec!["sandbox", "serve", "--snapshot", "r.csv", "--port", "0"];
-        arguments.extend(["--stream-backlog", &n, "--stream-events", &n]);
+        let mut arguments = vec!["--stream-backlog", &n, "--stream-events", &n];
         arguments.extend(more);
-        let mut command = project.command(&arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("the server starts");
-        let out = child.stdout.take().expect("a pipe");
-        let mut address = String::new();
-        BufReader::new(out).read_line(&mut address).expect("its address");
-        Self { child, address: address.trim().to_owned(), n_events }
+        Self { sandbox: Sandbox::start(project, "r.csv", &arguments), n_events }
     }
 
     fn get(&self, path: &str) -> serde_json::Value {
@@ -81,7 +65,7 @@ impl Server {
     fn send(&self, method: &str, path: &str) -> String {
         use std::io::{Read as _, Write as _};
 
-        let address = self.address.trim_start_matches("http://");
+        let address = self.sandbox.address.trim_start_matches("http://");
         let mut socket = std::net::TcpStream::connect(address).expect("a connection");
         let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
         socket.write_all(request.as_bytes()).expect("a request");
@@ -106,7 +90,7 @@ impl Server {
     }
 
     fn follow(&self, project: &Project) -> std::process::Command {
-        let api = format!("api={}", self.address);
+        let api = format!("api={}", self.sandbox.address);
         let mut command = project.command(&["run", "live.yaml", "--follow", "--var", &api]);
         command.env("KEY", "canary-key").stdout(Stdio::null()).stderr(Stdio::null());
         command
@@ -373,7 +357,7 @@ fn a_signal_ends_it_in_time_and_nothing_is_lost() {
 fn only_one_process_follows_and_a_run_without_following_reads_one_batch() {
     let server = Server::start(&Project::new(), 1_000, &[]);
     let project = server.project();
-    let api = format!("api={}", server.address);
+    let api = format!("api={}", server.sandbox.address);
     let run = || {
         let arguments = ["run", "live.yaml", "--format", "json", "--var", &api];
         said(project.command(&arguments).env("KEY", "k").output().expect("it starts"))
@@ -398,7 +382,7 @@ fn only_one_process_follows_and_a_run_without_following_reads_one_batch() {
 fn a_place_that_is_too_old_is_a_gap_that_is_recorded_once_and_left_by_hand() {
     let server = Server::start(&Project::new(), 500, &[]);
     let project = server.project();
-    let api = format!("api={}", server.address);
+    let api = format!("api={}", server.sandbox.address);
     let run = |arguments: &[&str]| {
         let mut all = vec!["run", "live.yaml", "--var", &api];
         all.extend(arguments);
@@ -428,4 +412,88 @@ fn a_place_that_is_too_old_is_a_gap_that_is_recorded_once_and_left_by_hand() {
     }
     let said = run(&[]);
     assert_eq!(said.code, Some(0), "{}", said.err);
+    // A file from before the gap fills nothing, one from after it does.
+    for (day, n_open) in [("2020-01-01", 1), ("2099-01-01", 0)] {
+        project.snapshot(&format!("BasicCompanyData-{day}.csv"), 50, day);
+        let fills = format!(
+            "version: 1
+name: file
+state: ./state.db
+sources:
+  register: {{ companies_house_bulk: {{ file: ./BasicCompanyData-{day}.csv, fills_gaps_of: [live.changes] }} }}
+sinks: {{ rows: {{ from: register, sqlite: {{ table: register }}, write: replace }} }}
+"
+        );
+        project.write("file.yaml", fills);
+        project.run(&["file.yaml"]);
+        let open = "SELECT node FROM engine_gaps WHERE closed_at IS NULL";
+        assert_eq!(rows(&project, open).len(), n_open, "{day}");
+    }
+}
+
+#[test]
+fn a_batch_whose_keys_are_pending_is_not_committed_unless_somebody_keeps_them() {
+    let server = Server::start(&Project::new(), 20, &[]);
+    let project = server.project();
+    let first = server.first("companies");
+    let pipeline = |more: &str| {
+        format!(
+            "version: 1
+name: live
+state: ./state.db
+resources: {{ rate_limits: {{ limit: {{ rates: [600/5m] }} }} }}
+sources:
+  changes: {{ companies_house_stream: {{ feed: companies, key: '${{secret:KEY}}', start: {first}, base_url: '{}' }} }}
+transforms:
+  numbers: {{ sql: select distinct company_number from changes }}
+  asked:
+    from: numbers
+    enrich: {{ http_json: {{ url: 'http://127.0.0.1:9/{{company_number}}', columns: {{ x: string }} }} }}
+    by: [company_number]
+    rate_limit: limit
+    stop_after: 100ms
+sinks:
+  out: {{ from: asked, sqlite: {{ table: out }}, write: upsert, key: [company_number] }}
+{more}",
+            server.sandbox.address
+        )
+    };
+    let run = |more: &str| {
+        project.write("live.yaml", pipeline(more));
+        let mut command = project.command(&["run", "live.yaml"]);
+        said(command.env("KEY", "k").output().expect("it starts"))
+    };
+    let refused = run("");
+    assert_eq!(refused.code, Some(3), "{}", refused.err);
+    assert!(refused.err.contains("nothing reads `asked.pending`"), "{}", refused.err);
+    assert_eq!(position(&project, "changes"), None);
+    let kept = run("  waiting: { from: asked.pending, sqlite: { table: waiting }, write: append }");
+    assert_eq!(kept.code, Some(0), "{}", kept.err);
+    assert_eq!(position(&project, "changes"), Some(first + 19));
+    assert_ne!(rows(&project, "SELECT company_number FROM waiting"), [""; 0]);
+}
+
+#[test]
+fn a_schedule_of_always_follows_and_once_does_not() {
+    let server = Server::start(&Project::new(), 700, &[]);
+    let project = server.project();
+    let text = std::fs::read_to_string(project.path("live.yaml")).expect("a pipeline");
+    project.write("live.yaml", format!("{text}schedule: {{ always: true }}\n"));
+    let api = format!("api={}", server.sandbox.address);
+    let run = |arguments: &[&str]| {
+        let mut all = vec!["run", "live.yaml", "--var", &api];
+        all.extend(arguments);
+        let mut command = project.command(&all);
+        command.env("KEY", "k").stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("it starts")
+    };
+    assert_eq!(run(&["--once"]).wait().expect("an end").code(), Some(0));
+    assert!(!server.is_read(&project));
+    let mut child = run(&[]);
+    while !server.is_read(&project) {
+        assert!(child.try_wait().expect("a status").is_none(), "it ended by itself");
+        wait(10);
+    }
+    terminate(&child);
+    assert_eq!(child.wait().expect("an end").code(), Some(0));
 }

@@ -1,9 +1,7 @@
 //! The made-up API over real HTTP, and its answers against the published schemas.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 use futures::StreamExt as _;
 use pipeline::sandbox::{
@@ -11,12 +9,11 @@ use pipeline::sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::support::Project;
+use crate::support::{Project, Sandbox};
 
-/// A served register; it ends with the test.
+/// A served register.
 struct Served {
-    child: Child,
-    base: String,
+    sandbox: Sandbox,
     numbers: Vec<String>,
     client: reqwest::Client,
 }
@@ -25,25 +22,16 @@ impl Served {
     fn start(project: &Project, arguments: &[&str]) -> Self {
         let path = project.snapshot("register.csv", 300, "2026-11-01");
         let register = Register::open(&path).expect("a register");
-        let mut all = vec!["sandbox", "serve", "--snapshot", "register.csv", "--port", "0"];
-        all.extend(arguments);
-        let mut command = project.command(&all);
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
-        let mut first = String::new();
-        let mut out = BufReader::new(child.stdout.take().expect("standard output"));
-        out.read_line(&mut first).expect("a line");
-        let base = first.trim().to_owned();
-        assert!(base.starts_with("http://127.0.0.1:"), "{base}");
+        let sandbox = Sandbox::start(project, "register.csv", arguments);
         // Fails when a provider is installed already: then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let numbers = register.numbers().map(str::to_owned).collect();
-        Self { child, base, numbers, client }
+        Self { sandbox, numbers, client }
     }
 
     async fn get(&self, path: &str) -> reqwest::Result<reqwest::Response> {
-        let url = format!("{}{path}", self.base);
+        let url = format!("{}{path}", self.sandbox.address);
         // `k1:`
         self.client.get(url).header("authorization", "Basic azE6").send().await
     }
@@ -51,14 +39,6 @@ impl Served {
     async fn calls(&self) -> Value {
         let answer = self.get("/sandbox/calls").await.expect("an answer");
         serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // Only a test that failed comes here with a process that still runs.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -79,19 +59,19 @@ async fn answers_over_http_and_ends_when_it_is_told_to() {
         let answer = served.get("/company/00000000").await.expect("an answer");
         assert_eq!(answer.status().as_u16(), if n < 4 { 404 } else { 429 });
     }
-    let url = format!("{}/company/{number}", served.base);
+    let url = format!("{}/company/{number}", served.sandbox.address);
     let answer = served.client.get(&url).send().await.expect("an answer");
     assert_eq!(answer.status().as_u16(), 401);
     let calls = served.calls().await;
     assert_eq!(calls["total"], 8);
     assert_eq!((&calls["answered"], &calls["limited"]), (&json!(5), &json!(2)));
-    let url = format!("{}/sandbox/reset", served.base);
+    let url = format!("{}/sandbox/reset", served.sandbox.address);
     served.client.post(&url).send().await.expect("an answer");
     assert_eq!(served.calls().await["total"], 0);
-    let id = served.child.id().to_string();
+    let id = served.sandbox.child.id().to_string();
     let sent = std::process::Command::new("kill").args(["-TERM", &id]).status();
     assert!(sent.expect("`kill` is there").success());
-    assert_eq!(served.child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(served.sandbox.child.wait().expect("it ends").code(), Some(0));
 }
 
 #[tokio::test]
@@ -178,12 +158,12 @@ async fn streams_over_http_and_goes_on_after_cuts() {
     for (path, status) in [("/companies?timepoint=x", 400), ("/officers?timepoint=7", 416)] {
         assert_eq!(served.get(path).await.expect("an answer").status().as_u16(), status);
     }
-    let url = format!("{}/companies", served.base);
+    let url = format!("{}/companies", served.sandbox.address);
     assert_eq!(served.client.get(&url).send().await.expect("an answer").status().as_u16(), 401);
     // A feed without events has its heartbeats, and a restart breaks it.
     let mut quiet = served.get("/charges").await.expect("an answer");
     assert_eq!(quiet.chunk().await.expect("a heartbeat").expect("a piece"), "\n");
-    let url = format!("{}/sandbox/stream/restart", served.base);
+    let url = format!("{}/sandbox/stream/restart", served.sandbox.address);
     served.client.post(&url).send().await.expect("an answer");
     assert!(events_of(quiet, 1).await.1);
 }

@@ -1,7 +1,8 @@
 //! A folder of its own for each test, and the `pipeline` command in it.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -85,6 +86,36 @@ impl Project {
         let said = self.pipeline(&arguments);
         assert_eq!(said.code, Some(0), "{}", said.err);
         self.path(name)
+    }
+}
+
+/// A made-up Companies House on a port of its own, until it is dropped.
+pub(crate) struct Sandbox {
+    pub(crate) child: Child,
+    pub(crate) address: String,
+}
+
+impl Sandbox {
+    /// Serves a register of a project.
+    pub(crate) fn start(project: &Project, register: &str, arguments: &[&str]) -> Self {
+        let mut all = vec!["sandbox", "serve", "--snapshot", register, "--port", "0"];
+        all.extend(arguments);
+        let mut command = project.command(&all);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the server starts");
+        let mut address = String::new();
+        let out = child.stdout.take().expect("standard output");
+        BufReader::new(out).read_line(&mut address).expect("its address");
+        let address = address.trim().to_owned();
+        assert!(address.starts_with("http://127.0.0.1:"), "{address}");
+        Self { child, address }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

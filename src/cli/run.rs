@@ -116,11 +116,9 @@ async fn follow(checked: Checked, surroundings: &Surroundings) -> Result<ExitCod
     if !surroundings.is_quiet {
         output::say(&format!("{name}  follows its streams; Ctrl-C ends it"));
     }
-    let (mut done, mut said) = (Followed::default(), clock.now());
+    let mut said = clock.now();
     let tell = |told: Told| match told {
-        Told::Batch(report) => {
-            done.n_batches += 1;
-            done.n_rows += report.rows_of_sources();
+        Told::Batch(report, done) => {
             // What cannot be written to standard output now cannot be later either.
             let _ = show(&report, surroundings, done.n_batches == 1);
             let is_due =

@@ -155,8 +155,7 @@ impl Run {
         // Nor does a source move on whose rows wait for answers: they are read again.
         let is_waiting = self.has_pending_keys();
         let moves = |node: &&PlannedNode| {
-            let is_stream = node.source.as_ref().is_some_and(|source| source.stream().is_some());
-            node.has_position && !is_replay && (is_stream || !is_waiting)
+            node.has_position && !is_replay && (node.is_stream() || !is_waiting)
         };
         self.check_streams(&tx)?;
         self.close_gaps(&tx, row)?;

@@ -33,8 +33,8 @@ const FOLD_EVERY: u64 = 100;
 /// What happens while a pipeline is followed.
 #[derive(Debug)]
 pub enum Told {
-    /// A batch is done.
-    Batch(Report),
+    /// A batch is done; with it, so much is.
+    Batch(Report, Followed),
     /// A batch failed and is read again after a time.
     Failed(Error, Duration),
     /// A stream has been silent since a moment, though it should not be.
@@ -72,8 +72,8 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Takes the right to run a checked pipeline until it is dropped. Its options must come with
-    /// [`crate::feeds::Feeds::following`].
+    /// Takes the right to run a checked pipeline until it is dropped. The feeds of its options must
+    /// have been told to follow.
     pub fn new(checked: Checked) -> Result<Self> {
         let streams = Streams::of(&checked);
         if streams.is_empty() {
@@ -150,7 +150,7 @@ impl Follow {
         self.n_failures = 0;
         self.done.n_batches += 1;
         self.done.n_rows += report.rows_of_sources();
-        tell(Told::Batch(report));
+        tell(Told::Batch(report, self.done));
         if !self.done.n_batches.is_multiple_of(FOLD_EVERY) {
             return;
         }
@@ -215,15 +215,7 @@ impl Follow {
                 None => self.stalled.retain(|node| *node != outside.node),
                 Some(_) => {}
             }
-            rows.push(FeedRow {
-                node: outside.node.clone(),
-                is_connected: health.is_connected,
-                since: health.since,
-                last_event: health.last_event,
-                last_sign: health.last_sign,
-                n_connections: health.n_connections,
-                stalled_since: stalled,
-            });
+            rows.push(FeedRow { node: outside.node.clone(), health, stalled_since: stalled });
         }
         // While batch follows batch, their rows tell that all is well.
         match is_quiet || self.done.n_batches.is_multiple_of(FOLD_EVERY) {

@@ -8,11 +8,13 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use rusqlite::Transaction;
 
 use super::check::Checked;
+use super::plan::PlannedNode;
 use super::run::Run;
 use crate::context::{Outside, Position};
 use crate::error::{Error, Result};
+use crate::feeds::Gap;
 use crate::sources::Source;
-use crate::state::{GapRow, RunRow, State, close_gaps, saved_position};
+use crate::state::{RunRow, State, close_gaps, saved_position};
 
 /// The streams of a pipeline, apart from its plans.
 #[derive(Clone)]
@@ -20,7 +22,7 @@ pub(super) struct Streams(Vec<(Arc<dyn Source>, Outside)>);
 
 impl Streams {
     pub(super) fn of(checked: &Checked) -> Self {
-        let stream = |node: &super::plan::PlannedNode| {
+        let stream = |node: &PlannedNode| {
             Some((Arc::clone(node.source.as_ref()?), checked.options.outside(&node.id)))
         };
         Self(checked.plan.streams().filter_map(stream).collect())
@@ -128,17 +130,12 @@ impl Run {
     }
 
     /// Returns what the streams of this run lack.
-    pub(super) fn gaps(&self) -> Vec<GapRow> {
-        let of = |node: &super::plan::PlannedNode| {
+    pub(super) fn gaps(&self) -> Vec<(String, Gap)> {
+        let of = |node: &PlannedNode| {
             let gaps = node.tally.position.gaps.lock();
             let gaps = gaps.map(|gaps| gaps.clone()).unwrap_or_default();
-            let row = |gap: crate::feeds::Gap| GapRow {
-                node: node.id.clone(),
-                after: gap.after.to_string(),
-                before: gap.before.map(|before| before.to_string()),
-                reason: gap.reason.name(),
-            };
-            gaps.into_iter().map(row).collect::<Vec<_>>()
+            let node = node.id.clone();
+            gaps.into_iter().map(move |gap| (node.clone(), gap))
         };
         self.checked.plan.streams().flat_map(of).collect()
     }

@@ -12,7 +12,7 @@ pub(super) enum Line {
 }
 
 /// The longest line.
-pub(super) const LONGEST: usize = 4 << 20;
+const LONGEST: usize = 4 << 20;
 /// What is kept of a longer one.
 const KEPT: usize = 64 << 10;
 

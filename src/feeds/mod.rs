@@ -143,13 +143,6 @@ impl fmt::Debug for Feeds {
 }
 
 impl Feeds {
-    /// Makes a place for feeds that are read until somebody stops.
-    pub fn following() -> Self {
-        let feeds = Self::default();
-        feeds.follow();
-        feeds
-    }
-
     /// Says that batch follows batch from now on.
     pub fn follow(&self) {
         self.0.is_following.store(true, Ordering::Relaxed);
@@ -172,7 +165,7 @@ impl Feeds {
     }
 
     /// Says whether batches are to end.
-    pub fn is_closing(&self) -> bool {
+    fn is_closing(&self) -> bool {
         self.0.is_closing.load(Ordering::Relaxed)
     }
 
@@ -296,8 +289,7 @@ impl Taken {
             Item::Gap(Gap { before: Some(before), .. }) => {
                 feed.taken = Some(before.saturating_sub(1));
             }
-            Item::Gap(_) => {}
-            Item::Broken(..) => {}
+            Item::Gap(_) | Item::Broken(..) => {}
         }
         Ok(Some(item))
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 /// So long an event waits for the ones that its number says are before it.
-pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_millis(250);
+const PATIENCE: std::time::Duration = std::time::Duration::from_millis(250);
 /// The most events that wait: one that so many have overtaken is not waited for.
 const MOST_HELD: usize = 16;
 /// How many numbers are remembered, to tell an event that comes late from one that comes twice.

@@ -13,7 +13,7 @@ use super::order::Order;
 use super::patience::{Ending, Next, Patience};
 use super::{Gap, GapReason, Health, Item, Settings};
 use crate::error::{Error, Kind, Result};
-use crate::net::{Opened, Response};
+use crate::net::{Luck, Opened, Response};
 
 /// What is kept of the body of an answer that is no feed.
 const EXCERPT: usize = 4 << 10;
@@ -47,7 +47,8 @@ impl Reader {
         ),
     ) -> Self {
         let patience = Patience::new(settings.reconnect_after);
-        let luck = Luck::new(settings.clock.now());
+        let now = settings.clock.now().as_nanosecond() as u64;
+        let luck = Luck::new(now ^ (u64::from(std::process::id()) << 32));
         let order = Order::after(from);
         let (gap, resumed) = (None, None);
         Self { settings, items, health, is_over, order, patience, gap, resumed, luck }
@@ -62,7 +63,7 @@ impl Reader {
             };
             self.disconnected();
             let (ending, reason) = ending;
-            let next = self.patience.after(&ending, self.luck.next());
+            let next = self.patience.after(&ending, self.luck.draw());
             let failed = match next {
                 Next::Retry(wait) if !self.is_hopeless() => {
                     self.tell(&reason, wait);
@@ -272,21 +273,4 @@ async fn whole(mut opened: Opened) -> Response {
         }
     }
     response
-}
-
-/// Spreads the tries of many who were cut off at once.
-struct Luck(u64);
-
-impl Luck {
-    fn new(now: jiff::Timestamp) -> Self {
-        Self(now.as_nanosecond() as u64 ^ u64::from(std::process::id()) << 32)
-    }
-
-    fn next(&mut self) -> f64 {
-        // The steps of SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
 }

@@ -4,6 +4,7 @@
 //! a test's own server, without sockets.
 
 mod client;
+mod luck;
 
 use std::fmt;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use http::{HeaderMap, StatusCode};
 
 pub use client::Client;
 pub(crate) use client::{builder, reason};
+pub use luck::Luck;
 
 /// A request. Headers that hold secrets are marked sensitive, so that `Debug` hides them.
 pub type Request = http::Request<Vec<u8>>;

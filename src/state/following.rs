@@ -8,35 +8,15 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::State;
 use crate::error::Result;
-
-/// Events that a stream did not have any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GapRow {
-    /// The source.
-    pub node: String,
-    /// The last event before it.
-    pub after: String,
-    /// The first event behind it.
-    pub before: Option<String>,
-    /// `too_old` or `skipped`.
-    pub reason: &'static str,
-}
+use crate::feeds::{Gap, Health};
 
 /// How a stream is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedRow {
     /// The source.
     pub node: String,
-    /// Whether there is a connection.
-    pub is_connected: bool,
-    /// Since when there is one, or none.
-    pub since: Timestamp,
-    /// When the last event came.
-    pub last_event: Option<Timestamp>,
-    /// When anything came at the last time.
-    pub last_sign: Option<Timestamp>,
-    /// How many connections were made.
-    pub n_connections: u64,
+    /// How its feed is.
+    pub health: Health,
     /// Since when it has been silent, while it should not be.
     pub stalled_since: Option<Timestamp>,
 }
@@ -47,16 +27,17 @@ pub(crate) fn note_gaps(
     pipeline: &str,
     run_id: &str,
     at: Timestamp,
-    gaps: &[GapRow],
+    gaps: &[(String, Gap)],
 ) -> Result<()> {
-    for gap in gaps {
+    for (node, Gap { after, before, reason }) in gaps {
+        let (after, before) = (after.to_string(), before.map(|before| before.to_string()));
         connection.execute(
             "INSERT INTO engine_gaps
                (pipeline, node, after_position, before_position, reason, found_at, run_id)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT DO UPDATE SET before_position =
                coalesce(engine_gaps.before_position, excluded.before_position)",
-            params![pipeline, gap.node, gap.after, gap.before, gap.reason, at.to_string(), run_id],
+            params![pipeline, node, after, before, reason.name(), at.to_string(), run_id],
         )?;
     }
     Ok(())
@@ -124,7 +105,7 @@ impl State {
         pipeline: &str,
         run_id: &str,
         at: Timestamp,
-        gaps: &[GapRow],
+        gaps: &[(String, Gap)],
     ) -> Result<()> {
         note_gaps(&self.connection, pipeline, run_id, at, gaps)
     }
@@ -142,11 +123,11 @@ impl State {
                 params![
                     pipeline,
                     feed.node,
-                    feed.is_connected,
-                    feed.since.to_string(),
-                    text(feed.last_event),
-                    text(feed.last_sign),
-                    feed.n_connections,
+                    feed.health.is_connected,
+                    feed.health.since.to_string(),
+                    text(feed.health.last_event),
+                    text(feed.health.last_sign),
+                    feed.health.n_connections,
                     text(feed.stalled_since),
                     at.to_string()
                 ],

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::publish::{BUSY, durable};
 
 pub use asked::LimitNow;
-pub use following::{FeedRow, GapRow};
+pub use following::FeedRow;
 pub(crate) use following::{close_gaps, note_gaps, saved_position};
 pub use ledger::{Answer, Ledger};
 pub use lock::Lock;

@@ -52,8 +52,6 @@ impl Shape {
 
     /// Returns the shape of the values of an Arrow column; `None` for types that no source has.
     pub fn of_type(data_type: &DataType) -> Option<Self> {
-        let kinds = ["string", "int", "float", "bool", "date", "timestamp"];
-        let mut kinds = kinds.into_iter().filter_map(ColumnType::named);
         match data_type {
             DataType::Struct(fields) => {
                 let member = |field: &Arc<Field>| {
@@ -62,7 +60,10 @@ impl Shape {
                 fields.iter().map(member).collect::<Option<_>>().map(Self::Object)
             }
             DataType::List(item) => Some(Self::List(Box::new(Self::of_type(item.data_type())?))),
-            other => kinds.find(|kind| kind.data_type() == *other).map(Self::Value),
+            other => {
+                let mut kinds = ColumnType::ALL.into_iter();
+                kinds.find(|kind| kind.data_type() == *other).map(Self::Value)
+            }
         }
     }
 

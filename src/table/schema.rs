@@ -66,6 +66,10 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::String, Self::Int, Self::Float, Self::Bool, Self::Date, Self::Timestamp];
+
     /// Returns its name in YAML.
     pub fn name(self) -> &'static str {
         match self {
@@ -80,8 +84,7 @@ impl ColumnType {
 
     /// Returns the type with a name.
     pub fn named(name: &str) -> Option<Self> {
-        let all = [Self::String, Self::Int, Self::Float, Self::Bool, Self::Date, Self::Timestamp];
-        all.into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// Says whether an Arrow column can stand for one of this type.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::breaker::Breaker;
 use crate::clock::Clock;
 use crate::engine::answers::Answers;
-use crate::net::Transport;
+use crate::net::{Luck, Transport};
 use crate::quota::Quota;
 use crate::state::Ledger;
 
@@ -23,7 +23,7 @@ pub(in crate::engine) struct Means {
     /// When it began.
     pub(super) started_at: Timestamp,
     breakers: Mutex<BTreeMap<String, Arc<Breaker>>>,
-    random: Mutex<u64>,
+    luck: Mutex<Luck>,
 }
 
 /// Whom look-ups ask.
@@ -53,9 +53,9 @@ impl Means {
         let seed = run_id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let (breakers, random) = (Mutex::default(), Mutex::new(seed));
+        let (breakers, luck) = (Mutex::default(), Mutex::new(Luck::new(seed)));
         let run_id = run_id.to_owned();
-        Self { ledger, asked, clock, run_id, started_at, breakers, random }
+        Self { ledger, asked, clock, run_id, started_at, breakers, luck }
     }
 
     /// Returns what was answered before; `None` where nothing was ever asked.
@@ -75,13 +75,8 @@ impl Means {
         Arc::clone(breaker.or_insert_with(|| Arc::new(Breaker::new(self.clock))))
     }
 
-    /// Returns a number from 0 to 1, another each time (splitmix64).
+    /// Returns a number from 0 to 1, another each time.
     pub(super) fn random(&self) -> f64 {
-        let mut state = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+        self.luck.lock().unwrap_or_else(PoisonError::into_inner).draw()
     }
 }

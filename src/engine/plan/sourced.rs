@@ -17,9 +17,14 @@ use crate::table;
 impl Plan {
     /// Returns the sources that never end.
     pub(in crate::engine) fn streams(&self) -> impl Iterator<Item = &PlannedNode> {
-        let is_stream =
-            |node: &&PlannedNode| node.source.as_ref().is_some_and(|s| s.stream().is_some());
-        self.nodes.iter().filter(is_stream)
+        self.nodes.iter().filter(|node| node.is_stream())
+    }
+}
+
+impl PlannedNode {
+    /// Says whether it is a source that never ends.
+    pub(in crate::engine) fn is_stream(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.stream().is_some())
     }
 }
 
