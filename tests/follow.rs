@@ -41,6 +41,13 @@ fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
 }
 
+/// Serves a made-up register.
+fn sandbox(project: &Project, arguments: &[&str]) -> Sandbox {
+    let made = project.pipeline(&["sandbox", "snapshot", "--rows", "2000", "--out", "r.csv"]);
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    Sandbox::start(project, "r.csv", arguments)
+}
+
 /// A made-up Companies House with everything that has happened.
 struct Server {
     sandbox: Sandbox,
@@ -48,13 +55,12 @@ struct Server {
 }
 
 impl Server {
+    /// Starts one with so many events and no more to come.
     fn start(project: &Project, n_events: u64, more: &[&str]) -> Self {
-        let made = project.pipeline(&["sandbox", "snapshot", "--rows", "2000", "--out", "r.csv"]);
-        assert_eq!(made.code, Some(0), "{}", made.err);
         let n = n_events.to_string();
         let mut arguments = vec!["--stream-backlog", &n, "--stream-events", &n];
         arguments.extend(more);
-        Self { sandbox: Sandbox::start(project, "r.csv", &arguments), n_events }
+        Self { sandbox: sandbox(project, &arguments), n_events }
     }
 
     fn get(&self, path: &str) -> serde_json::Value {
@@ -106,10 +112,14 @@ impl Server {
     /// Follows until everything was read, then stops as a service is stopped.
     fn follow_to_the_end(&self, project: &Project) {
         let mut child = self.follow(project).spawn().expect("it starts");
-        for _ in 0..6_000 {
+        let (mut place, mut n_idle) = (None, 0);
+        loop {
             wait(20);
             let status = child.try_wait().expect("a status");
             assert!(status.is_none(), "it ended by itself: {status:?}");
+            let now = position(project, "changes");
+            n_idle = if now == place { n_idle + 1 } else { 0 };
+            place = now;
             if self.is_read(project) && is_settled(project) {
                 terminate(&child);
                 // One that had everything already may be gone before it listens to signals.
@@ -117,9 +127,11 @@ impl Server {
                 assert!(code.is_none_or(|code| code == 0), "{code:?}");
                 return;
             }
+            if n_idle == 6_000 {
+                let _ = child.kill();
+                panic!("nothing was read for two minutes: {place:?}");
+            }
         }
-        let _ = child.kill();
-        panic!("not everything was read in two minutes: {:?}", position(project, "changes"));
     }
 }
 
@@ -414,21 +426,82 @@ fn a_place_that_is_too_old_is_a_gap_that_is_recorded_once_and_left_by_hand() {
     assert_eq!(said.code, Some(0), "{}", said.err);
     // A file from before the gap fills nothing, one from after it does.
     for (day, n_open) in [("2020-01-01", 1), ("2099-01-01", 0)] {
-        project.snapshot(&format!("BasicCompanyData-{day}.csv"), 50, day);
-        let fills = format!(
-            "version: 1
+        fill(&project, day);
+        let open = "SELECT node FROM engine_gaps WHERE closed_at IS NULL";
+        assert_eq!(rows(&project, open).len(), n_open, "{day}");
+    }
+}
+
+/// Reads a monthly file of a day, which fills the gaps of `changes` from before.
+fn fill(project: &Project, day: &str) {
+    project.snapshot(&format!("BasicCompanyData-{day}.csv"), 50, day);
+    let fills = format!(
+        "version: 1
 name: file
 state: ./state.db
 sources:
   register: {{ companies_house_bulk: {{ file: ./BasicCompanyData-{day}.csv, fills_gaps_of: [live.changes] }} }}
 sinks: {{ rows: {{ from: register, sqlite: {{ table: register }}, write: replace }} }}
 "
-        );
-        project.write("file.yaml", fills);
-        project.run(&["file.yaml"]);
-        let open = "SELECT node FROM engine_gaps WHERE closed_at IS NULL";
-        assert_eq!(rows(&project, open).len(), n_open, "{day}");
+    );
+    project.write("file.yaml", fills);
+    project.run(&["file.yaml"]);
+}
+
+#[test]
+fn places_that_expire_again_and_again_are_gaps_and_nothing_else_is_missing() {
+    let arguments = ["--stream-backlog", "300", "--stream-rate", "200/s"];
+    let server = Server { sandbox: sandbox(&Project::new(), &arguments), n_events: 0 };
+    let (project, first) = (server.project(), server.first("companies"));
+    let read = |name| std::fs::read_to_string(project.path(name)).expect("a text");
+    let text = read("live.yaml").replace("base_url:", "on_gap: now, base_url:");
+    project.write("live.yaml", text);
+    let place = || position(&project, "changes").unwrap_or(0);
+    // Nothing before the state is there.
+    let n_gaps = || {
+        let state = rusqlite::Connection::open(project.path("state.db")).ok();
+        let count = |row: &rusqlite::Row<'_>| row.get::<_, u64>(0);
+        let sql = "SELECT count(*) FROM engine_gaps WHERE node = 'changes'";
+        state.and_then(|state| state.query_row(sql, [], count).ok()).unwrap_or(0)
+    };
+    // At the start, and twice while one process follows. An event that comes between the two
+    // requests is no gap: then they are made again.
+    server.send("POST", "/sandbox/stream/expire");
+    let log = std::fs::File::create(project.path("log")).expect("a log");
+    let mut child = server.follow(&project).stderr(log).spawn().expect("it starts");
+    for n in 1..=3 {
+        let mut from = None;
+        for round in 1..=3_000 {
+            assert!(child.try_wait().expect("a status").is_none(), "it ended by itself");
+            match n_gaps() {
+                found if found < n && n > 1 && round % 100 == 1 => {
+                    server.send("POST", "/sandbox/stream/expire");
+                    server.send("POST", "/sandbox/stream/restart");
+                }
+                found if found == n && place() > *from.get_or_insert_with(place) + 50 => break,
+                _ => {}
+            }
+            wait(10);
+        }
+        assert_eq!(n_gaps(), n, "{}", read("log"));
     }
+    terminate(&child);
+    assert_eq!(child.wait().expect("an end").code(), Some(0));
+    let said = read("log");
+    let told = |line: &&str| line.contains("events are lost") && line.contains("/companies");
+    assert_eq!(said.lines().filter(told).count(), 3, "{said}");
+    // What is missing is what the gaps say, to the event.
+    let missing = "SELECT number, next FROM (
+                       SELECT timepoint AS number, lead(timepoint) OVER (ORDER BY timepoint) AS next
+                       FROM log UNION ALL SELECT START - 1, (SELECT min(timepoint) FROM log)
+                   ) WHERE next > number + 1 ORDER BY number";
+    let missing = missing.replace("START", &first.to_string());
+    let told = "SELECT CAST(after_position AS INTEGER), CAST(before_position AS INTEGER)
+                FROM engine_gaps WHERE node = 'changes' AND reason = 'too_old' ORDER BY 1";
+    assert_eq!(rows(&project, told), rows(&project, &missing));
+    fill(&project, "2099-01-01");
+    let open = "SELECT node FROM engine_gaps WHERE node = 'changes' AND closed_at IS NULL";
+    assert_eq!(rows(&project, open), [""; 0]);
 }
 
 #[test]
