@@ -29,8 +29,10 @@ fn main() {
     best("records where field 11 is …", body, &mut || {
         blocks(&splitter, body, &mut split, |block, split| {
             let wanted = b"Active - Proposal to Strike off";
-            let is_wanted = |record: &usize| split.field(block, *record, 11).bytes() == wanted;
-            (0..split.len()).filter(is_wanted).count()
+            let mut n_wanted = 0;
+            split
+                .each_field(block, 11, |_, field| n_wanted += usize::from(field.bytes() == wanted));
+            n_wanted
         })
     });
     best("all fields", body, &mut || {

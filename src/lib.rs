@@ -12,7 +12,7 @@
 //! fetch       feeds                   files from elsewhere, and feeds that never end
 //! publish                             how staged data becomes visible
 //! spec  table  sandbox                the user's words · Arrow's words · a made-up register
-//! scan  error  clock  failpoint  net  the ground; requests and responses
+//! scan  error  clock  cores  failpoint  net  the ground; requests and responses
 //! ```
 //!
 //! A line may only point down; `tests/tidy.rs` checks it. `docs/architecture.md` tells the rest.
@@ -20,6 +20,7 @@
 pub mod error;
 
 pub mod clock;
+pub mod cores;
 pub mod failpoint;
 
 pub mod sandbox;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// The layers of `src`, the lowest first; a folder or file may only use those above its own line
 /// here. Those on one line never use each other.
 const LAYERS: &[&[&str]] = &[
-    &["error", "clock"],
+    &["error", "clock", "cores"],
     &["failpoint", "net"],
     &["spec", "sandbox"],
     &["table"],

@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, BooleanArray, StringViewArray};
 
+use crate::error::{Error, Result};
+
 /// What a condition does: texts in, for each whether it holds; `None` when that cannot be said.
 type Test = dyn Fn(StringViewArray) -> Option<BooleanArray> + Send + Sync;
 
-/// A condition of the plan on one text column. Rows for which it does not hold may be left out:
-/// the plan asks again of those that are not.
+/// A condition of the plan on one text column. Rows for which it does not hold are left out.
 #[derive(Clone)]
 pub struct Condition {
     /// The column, as an index into the source's schema.
     pub column: usize,
+    /// Whether there are texts over which it fails: then the plan asks again of the rows that are
+    /// not left out, and fails itself.
+    pub may_fail: bool,
     /// The condition as SQL, to be shown.
     shown: String,
     test: Arc<Test>,
@@ -23,22 +27,28 @@ impl Condition {
     /// Makes a condition on a column.
     pub fn new(
         column: usize,
+        may_fail: bool,
         shown: String,
         test: impl Fn(StringViewArray) -> Option<BooleanArray> + Send + Sync + 'static,
     ) -> Self {
-        Self { column, shown, test: Arc::new(test) }
+        Self { column, may_fail, shown, test: Arc::new(test) }
     }
 
-    /// Says of each text whether its row is wanted. Where the condition fails the row is: the plan
-    /// will fail over it too, unless the row is refused before.
-    pub fn keeps(&self, texts: &[Option<&str>]) -> Vec<bool> {
+    /// Says of each text whether its row is wanted. Where a condition fails that may the row is: the
+    /// plan will fail over it too, unless the row is refused before.
+    pub fn keeps(&self, texts: &[Option<&str>]) -> Result<Vec<bool>> {
         let array: StringViewArray = texts.iter().copied().collect();
         match (self.test)(array) {
             Some(holds) if holds.len() == texts.len() => {
-                (0..holds.len()).map(|row| holds.is_valid(row) && holds.value(row)).collect()
+                let holds = (0..holds.len()).map(|row| holds.is_valid(row) && holds.value(row));
+                Ok(holds.collect())
             }
-            _ if texts.len() > 1 => texts.iter().map(|text| self.keeps(&[*text])[0]).collect(),
-            _ => vec![true; texts.len()],
+            _ if !self.may_fail => Err(Error::internal(format!("`{self}` fails over a text"))),
+            _ if texts.len() > 1 => {
+                let alone = texts.iter().map(|text| Ok(self.keeps(&[*text])? == [true]));
+                alone.collect()
+            }
+            _ => Ok(vec![true; texts.len()]),
         }
     }
 }

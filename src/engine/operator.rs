@@ -36,7 +36,7 @@ use super::divide::{Divide, rejected_schema};
 use super::enrich::{Enriching, Means};
 use super::first::First;
 use super::land::{Landed, Tally};
-use super::pushdown::{condition, text_column};
+use super::pushdown::{condition, may_fail, text_column};
 use crate::context::{Condition, Outside, ReadContext};
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -155,13 +155,15 @@ impl TableProvider for Table {
         TableType::Base
     }
 
-    /// A source may ask conditions on one text column before it makes a row; the plan asks again.
+    /// A source may ask conditions on one text column before it makes a row; the plan asks those
+    /// again that may fail.
     fn supports_filters_pushdown(
         &self,
         filters: &[&Expr],
     ) -> PlanResult<Vec<TableProviderFilterPushDown>> {
         let support = |filter: &&Expr| match self.asked_by_source(filter) {
-            Some(_) => TableProviderFilterPushDown::Inexact,
+            Some(_) if may_fail(filter) => TableProviderFilterPushDown::Inexact,
+            Some(_) => TableProviderFilterPushDown::Exact,
             None => TableProviderFilterPushDown::Unsupported,
         };
         Ok(filters.iter().map(support).collect())

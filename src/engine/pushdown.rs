@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNode as _;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, Operator};
 
 use crate::context::Condition;
 
@@ -35,6 +35,46 @@ pub(super) fn text_column(filter: &Expr, schema: &SchemaRef) -> Option<usize> {
     (is_alone && *field.data_type() == DataType::Utf8View).then_some(index)
 }
 
+/// Functions that have a value for every text.
+const TOTAL: [&str; 7] = ["lower", "upper", "btrim", "ltrim", "rtrim", "starts_with", "ends_with"];
+
+/// Says whether there may be texts over which a condition on them fails. Of one that never does the
+/// source's word is the last.
+pub(super) fn may_fail(filter: &Expr) -> bool {
+    let is_total = |expression: &Expr| match expression {
+        Expr::Column(_)
+        | Expr::Literal(..)
+        | Expr::Alias(_)
+        | Expr::Not(_)
+        | Expr::IsNull(_)
+        | Expr::IsNotNull(_)
+        | Expr::IsTrue(_)
+        | Expr::IsFalse(_)
+        | Expr::IsNotTrue(_)
+        | Expr::IsNotFalse(_)
+        | Expr::Between(_)
+        | Expr::InList(_) => true,
+        Expr::BinaryExpr(binary) => matches!(
+            binary.op,
+            Operator::Eq
+                | Operator::NotEq
+                | Operator::Lt
+                | Operator::LtEq
+                | Operator::Gt
+                | Operator::GtEq
+                | Operator::And
+                | Operator::Or
+                | Operator::IsDistinctFrom
+                | Operator::IsNotDistinctFrom
+        ),
+        Expr::Like(like) => matches!(*like.pattern, Expr::Literal(..)),
+        Expr::Cast(cast) => cast.field.data_type().is_string(),
+        Expr::ScalarFunction(function) => TOTAL.contains(&function.name()),
+        _ => false,
+    };
+    filter.exists(|expression| Ok(!is_total(expression))).unwrap_or(true)
+}
+
 /// Makes a condition on a text column out of a filter.
 pub(super) fn condition(
     filter: &Expr,
@@ -51,5 +91,5 @@ pub(super) fn condition(
         let holds = expression.evaluate(&rows).ok()?.into_array(n_rows).ok()?;
         holds.as_boolean_opt().cloned()
     };
-    Ok(Condition::new(column, filter.to_string(), test))
+    Ok(Condition::new(column, may_fail(filter), filter.to_string(), test))
 }

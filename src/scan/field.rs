@@ -17,11 +17,13 @@ pub struct Field<'a> {
 impl<'a> Field<'a> {
     /// Returns the bytes as they stand in the file, without the quotes around them; a doubled
     /// quote is still doubled.
+    #[inline]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// Returns where in the block that it was read from its [`bytes`](Self::bytes) begin.
+    #[inline]
     pub fn start(&self) -> usize {
         self.at
     }
@@ -32,18 +34,25 @@ impl<'a> Field<'a> {
     }
 
     /// Says whether [`bytes`](Self::bytes) holds doubled quotes, so is not yet the value.
+    #[inline]
     pub fn has_doubled_quotes(&self) -> bool {
         self.doubled.is_some()
     }
 
     /// Returns the value: the bytes with each doubled quote made one.
+    #[inline]
     pub fn unescaped(&self) -> Cow<'a, [u8]> {
-        if self.doubled.is_none() {
-            return Cow::Borrowed(self.bytes);
+        match self.doubled {
+            None => Cow::Borrowed(self.bytes),
+            Some(_) => Cow::Owned(self.copied()),
         }
+    }
+
+    #[cold]
+    fn copied(&self) -> Vec<u8> {
         let mut value = Vec::with_capacity(self.bytes.len());
         self.append_to(&mut value);
-        Cow::Owned(value)
+        value
     }
 
     /// Appends the value to `out`, so that a column can be gathered without an allocation a field.

@@ -13,6 +13,19 @@ pub(crate) struct Masks {
     pub(crate) returns: u64,
 }
 
+impl Masks {
+    /// Returns the masks of the `valid` bytes only.
+    #[inline(always)]
+    pub(crate) fn only(self, valid: u64) -> Self {
+        Self {
+            quotes: self.quotes & valid,
+            delimiters: self.delimiters & valid,
+            newlines: self.newlines & valid,
+            returns: self.returns & valid,
+        }
+    }
+}
+
 /// The bytes to look for; without a quote there are none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signs {
@@ -48,6 +61,12 @@ pub(crate) fn fastest<W: Work>(signs: Signs, work: W) -> W::Output {
         }
     }
     portable(signs, work)
+}
+
+/// Does work that needs no masks with what this processor can do.
+#[inline]
+pub(crate) fn fastest_alone<W: Work>(work: W) -> W::Output {
+    fastest(Signs { quote: None, delimiter: 0 }, work)
 }
 
 /// Does work with masks in plain Rust.

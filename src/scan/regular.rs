@@ -93,92 +93,122 @@ impl Work for Regular<'_, '_, '_> {
     #[inline(always)]
     fn run(self, masks: impl Fn(&[u8; WIDTH]) -> Masks, prefix_xor: impl Fn(u64) -> u64) {
         let Self { walk, split } = self;
-        let block = walk.block;
-        let (n_fields, end) = (walk.splitter.n_fields, walk.regular_end);
-        let first = walk.at % WIDTH;
-        let mut carry = Carry { inside: 0, opens: 1 << first, closed: 0, returned: 0 };
+        let (block, end) = (walk.block, walk.regular_end);
+        let (first, mut word) = (walk.at % WIDTH, walk.at / WIDTH);
+        let carry = Carry { inside: 0, opens: 1 << first, closed: 0, returned: 0 };
+        let mut pass = Pass { walk, split, carry, open: Open::default() };
+        // The first word and the last one may be whole or not; those between are.
         let mut valid = !0 << first;
-        let (mut n_delimiters, mut n_newlines, mut doubled) = (0, 0, 0);
-        for word in walk.at / WIDTH..end.div_ceil(WIDTH) {
+        while word < end.div_ceil(WIDTH) {
             let from = word * WIDTH;
-            let mut seen = match block.get(from..from + WIDTH).and_then(|b| b.try_into().ok()) {
-                Some(bytes) => masks(bytes),
-                None => masks(&padded(&block[from..])),
-            };
             if end - from < WIDTH {
                 valid &= (1 << (end - from)) - 1;
             }
-            seen.quotes &= valid;
-            seen.delimiters &= valid;
-            seen.newlines &= valid;
-            seen.returns &= valid;
-            let outside = carry.over(seen, &prefix_xor);
-            if outside.bad != 0 {
-                break;
+            let seen = match block.get(from..from + WIDTH).and_then(|b| b.try_into().ok()) {
+                Some(bytes) => masks(bytes),
+                None => masks(&padded(&block[from..])),
+            };
+            if !pass.take(word, seen.only(valid), valid, &prefix_xor) {
+                return;
             }
-            // The bits of records before this one stay: they may share the word.
-            split.delimiters[word] = split.delimiters[word] & !valid | outside.delimiters;
-            let (mut delimiters, mut newlines) = (outside.delimiters, seen.newlines);
-            let mut doubles = outside.doubled;
-            let mut ends = outside.newlines;
-            while ends != 0 {
-                let bit = ends.trailing_zeros();
-                ends &= ends - 1;
-                // Shifted twice: by 64 at once is not defined.
-                let before = (1 << bit) - 1;
-                let up_to = before << 1 | 1;
-                n_delimiters += (delimiters & before).count_ones();
-                n_newlines += (newlines & up_to).count_ones();
-                doubled |= doubles & before;
-                (delimiters, newlines) = (delimiters & !up_to, newlines & !up_to);
-                doubles &= !up_to;
-                let newline = from + bit as usize;
-                let ended = Ended { newline, n_delimiters, n_newlines, is_doubled: doubled != 0 };
-                if !ended.record(walk, split, n_fields) {
+            valid = !0;
+            word += 1;
+            let whole = &block[word.min(end / WIDTH) * WIDTH..end / WIDTH * WIDTH];
+            for bytes in whole.as_chunks().0 {
+                if !pass.take(word, masks(bytes), !0, &prefix_xor) {
                     return;
                 }
-                (n_delimiters, n_newlines, doubled) = (0, 0, 0);
+                word += 1;
             }
-            n_delimiters += delimiters.count_ones();
-            n_newlines += newlines.count_ones();
-            doubled |= doubles;
-            valid = !0;
         }
     }
 }
 
-/// What stands between the start of a record and the LF that ends it.
-struct Ended {
-    newline: usize,
+/// A way through the words of a block.
+struct Pass<'w, 'b, 's> {
+    walk: &'w mut Walk<'b>,
+    split: &'s mut Split,
+    carry: Carry,
+    open: Open,
+}
+
+/// What was seen of the record in hand.
+#[derive(Clone, Copy, Default)]
+struct Open {
     n_delimiters: u32,
-    /// With the LF at its end.
     n_newlines: u32,
     is_doubled: bool,
 }
 
-impl Ended {
-    /// Takes the record or refuses it; `false` when that needs the slow way.
+impl Pass<'_, '_, '_> {
+    /// Takes the records that end in a word, of which the `valid` bytes count; `false` when the
+    /// slow way has to go on.
     #[inline(always)]
-    fn record(self, walk: &mut Walk<'_>, split: &mut Split, n_fields: usize) -> bool {
-        let start = walk.at;
-        let has_return = self.newline > start && walk.block[self.newline - 1] == b'\r';
-        let len = self.newline - usize::from(has_return) - start;
+    fn take(
+        &mut self,
+        word: usize,
+        seen: Masks,
+        valid: u64,
+        prefix_xor: &impl Fn(u64) -> u64,
+    ) -> bool {
+        let outside = self.carry.over(seen, prefix_xor);
+        if outside.bad != 0 {
+            return false;
+        }
+        // The bits of records before this one stay: they may share the word.
+        let known = &mut self.split.delimiters[word];
+        *known = *known & !valid | outside.delimiters;
+        let mut open = self.open;
+        let (mut delimiters, mut newlines) = (outside.delimiters, seen.newlines);
+        let (mut doubled, mut ends) = (outside.doubled, outside.newlines);
+        while ends != 0 {
+            let bit = ends.trailing_zeros();
+            ends &= ends - 1;
+            // Shifted twice: by 64 at once is not defined.
+            let before = (1 << bit) - 1;
+            let up_to = before << 1 | 1;
+            open.n_delimiters += (delimiters & before).count_ones();
+            open.n_newlines += (newlines & up_to).count_ones();
+            open.is_doubled |= doubled & before != 0;
+            (delimiters, newlines) = (delimiters & !up_to, newlines & !up_to);
+            doubled &= !up_to;
+            if !open.end(word * WIDTH + bit as usize, self.walk, self.split) {
+                return false;
+            }
+            open = Open::default();
+        }
+        open.n_delimiters += delimiters.count_ones();
+        open.n_newlines += newlines.count_ones();
+        open.is_doubled |= doubled != 0;
+        self.open = open;
+        true
+    }
+}
+
+impl Open {
+    /// Takes the record that the LF at `newline` ends, or refuses it; `false` when that needs the
+    /// slow way.
+    #[inline(always)]
+    fn end(self, newline: usize, walk: &mut Walk<'_>, split: &mut Split) -> bool {
+        let (start, line) = (walk.at, walk.start.line);
+        let has_return = newline > start && walk.block[newline - 1] == b'\r';
+        let len = newline - usize::from(has_return) - start;
         let found = self.n_delimiters as usize + 1;
-        let line = walk.start.line;
+        let expected = walk.splitter.n_fields;
         if len > walk.splitter.max_record || len > u32::MAX as usize {
             return false;
         }
-        if found == n_fields && len > 0 {
+        if found == expected && len > 0 {
             let (len, is_doubled) = (len as u32, self.is_doubled);
             split.records.push(Record { start, len, line, ends: MASKED, is_doubled });
         } else if self.n_newlines > 1 {
             // Only its first line is refused, and the others are read again.
             return false;
         } else if len > 0 {
-            let kind = FaultKind::FieldCount { found, expected: n_fields };
+            let kind = FaultKind::FieldCount { found, expected };
             split.faults.push(Fault { line, raw: start..start + len, kind });
         }
-        walk.at = self.newline + 1;
+        walk.at = newline + 1;
         walk.start.line += u64::from(self.n_newlines);
         true
     }

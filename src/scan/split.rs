@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::masks::WIDTH;
+use crate::masks::{self, Masks, WIDTH, Work};
 use crate::record::{DOUBLED, OFFSET, QUOTED};
 use crate::{Dialect, Fault, Field, Start};
 
@@ -68,7 +68,7 @@ impl Split {
     /// # Panics
     ///
     /// When `record` or `field` is out of range, or `block` is shorter than the block split.
-    #[inline]
+    #[inline(always)]
     pub fn field<'a>(&self, block: &'a [u8], record: usize, field: usize) -> Field<'a> {
         let Record { start, len, ends, is_doubled, .. } = self.records[record];
         if ends == MASKED {
@@ -82,6 +82,22 @@ impl Split {
         let ends = &self.ends[ends..][..self.n_fields];
         let from = if field == 0 { 0 } else { (ends[field - 1] & OFFSET) as usize + 1 };
         self.marked(block, start, from, ends[field])
+    }
+
+    /// Hands on one field of each record, in their order; the same as [`field`](Self::field) for
+    /// one record after the other, and faster.
+    ///
+    /// # Panics
+    ///
+    /// As [`field`](Self::field) does.
+    #[inline]
+    pub fn each_field<'a>(
+        &self,
+        block: &'a [u8],
+        field: usize,
+        each: impl FnMut(usize, Field<'a>),
+    ) {
+        masks::fastest_alone(Column { split: self, block, field, each });
     }
 
     /// Returns the fields of one record in their order.
@@ -100,7 +116,7 @@ impl Split {
     }
 
     /// Reads a field of a regular record: it is quoted if it begins with a quote.
-    #[inline]
+    #[inline(always)]
     fn regular<'a>(&self, block: &'a [u8], from: usize, to: usize, is_doubled: bool) -> Field<'a> {
         match (&block[from..to], self.quote) {
             ([first, inner @ .., _], Some(quote)) if *first == quote => {
@@ -178,6 +194,26 @@ impl Split {
     }
 }
 
+/// A field of all records, and what becomes of it.
+struct Column<'s, 'a, E> {
+    split: &'s Split,
+    block: &'a [u8],
+    field: usize,
+    each: E,
+}
+
+impl<'a, E: FnMut(usize, Field<'a>)> Work for Column<'_, 'a, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, _: impl Fn(&[u8; WIDTH]) -> Masks, _: impl Fn(u64) -> u64) {
+        let Self { split, block, field, mut each } = self;
+        for record in 0..split.records.len() {
+            each(record, split.field(block, record, field));
+        }
+    }
+}
+
 /// The delimiters from a position in a block on.
 #[derive(Clone, Debug)]
 struct Delimiters<'a> {
@@ -200,7 +236,7 @@ impl<'a> Delimiters<'a> {
     }
 
     /// Skips `n` delimiters and returns the position of the one after them, which must be there.
-    #[inline]
+    #[inline(always)]
     fn nth(&mut self, mut n: usize) -> usize {
         loop {
             let here = self.bits.count_ones() as usize;
@@ -246,7 +282,8 @@ pub struct Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
-    #[inline]
+    // Not inlined it would return a field by way of memory, which takes longer than to find it.
+    #[inline(always)]
     fn next(&mut self) -> Option<Field<'a>> {
         let Self { split, block, record, .. } = *self;
         if self.next == split.n_fields {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::publish::{Publish, PublishedFile, Staged, sync_folder};
 use crate::spec::Text;
-use crate::table::{Cell, cell, plain_types};
+use crate::table::{Cell, Cells, plain_types};
 
 /// Writes one file of comma-separated values with a header line (RFC 4180, UTF-8, CRLF).
 ///
@@ -106,9 +106,11 @@ fn write(
     writer: &mut csv::Writer<Hashing>,
 ) -> std::result::Result<(), csv::Error> {
     let plain = plain_types(batch).map_err(std::io::Error::other)?;
+    let columns: Vec<Cells<'_>> =
+        plain.columns().iter().map(|column| Cells::of(column.as_ref())).collect();
     for row in 0..plain.num_rows() {
-        for column in plain.columns() {
-            match cell(column, row) {
+        for column in &columns {
+            match column.get(row) {
                 Cell::Null => writer.write_field("")?,
                 Cell::Int(n) => writer.write_field(n.to_string())?,
                 Cell::Float(n) => writer.write_field(n.to_string())?,

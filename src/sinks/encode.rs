@@ -5,7 +5,6 @@
 //! would be filled and thrown away again in every row group.
 
 use std::io::Write;
-use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{ArrayRef, AsArray as _, RecordBatch};
@@ -18,6 +17,8 @@ use datafusion::parquet::errors::{ParquetError, Result};
 use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::parquet::file::writer::SerializedFileWriter;
 use datafusion::parquet::schema::types::ColumnPath;
+
+use crate::cores;
 
 /// Rows that are encoded at a time: enough that waiting for the last column does not matter.
 const ROWS: usize = 16 << 10;
@@ -186,11 +187,11 @@ fn encode_column(
     Ok(())
 }
 
-/// Does pieces of work on all cores; returns when all are done, with the first error.
+/// Does pieces of work on all cores that are free; returns when all are done, with the first error.
 fn on_all_cores<F: FnOnce() -> Result<()> + Send>(
     work: impl Iterator<Item = F> + Send,
 ) -> Result<()> {
-    let n_cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let n_cores = cores::free();
     let work = Mutex::new(work);
     let next = || work.lock().unwrap_or_else(PoisonError::into_inner).next();
     let take_all = || -> Result<()> {

@@ -19,7 +19,7 @@ use crate::publish::{
     Missing, Publish, Staged, TableMerge, TableWrite, quote, sync_file, sync_folder,
 };
 use crate::spec::{Code, Diagnostic, Located, Text};
-use crate::table::{Cell, cell, plain_type, plain_types};
+use crate::table::{Cell, Cells, plain_type, plain_types};
 
 /// Writes rows into a table, which is made if it is not there; new columns are added to it.
 ///
@@ -187,6 +187,8 @@ struct Staging {
 impl Staging {
     fn create(merge: &TableMerge) -> Result<Self> {
         let connection = Connection::open(&merge.staged)?;
+        // Rows come one after the other: large pages are fewer writes.
+        connection.pragma_update(None, "page_size", 32 << 10)?;
         connection.pragma_update(None, "journal_mode", "off")?;
         connection.pragma_update(None, "synchronous", "off")?;
         connection.pragma_update(None, "locking_mode", "exclusive")?;
@@ -203,8 +205,19 @@ impl Staging {
         let marks = vec!["?"; merge.columns.len()].join(", ");
         let sql = format!("INSERT INTO staged VALUES ({marks})");
         let mut statement = self.connection.prepare_cached(&sql)?;
+        let columns: Vec<Cells<'_>> =
+            plain.columns().iter().map(|column| Cells::of(column.as_ref())).collect();
+        // What is bound stays bound, and what is not is null: most values are, row after row.
+        statement.clear_bindings();
+        let mut is_bound = vec![false; columns.len()];
         for row in 0..plain.num_rows() {
-            bind(&mut statement, &plain, row)?;
+            for (index, column) in columns.iter().enumerate() {
+                let value = column.get(row);
+                if value != Cell::Null || is_bound[index] {
+                    is_bound[index] = value != Cell::Null;
+                    bind(&mut statement, index, value)?;
+                }
+            }
             statement.raw_execute()?;
         }
         Ok(())
@@ -262,16 +275,13 @@ impl Staging {
     }
 }
 
-fn bind(statement: &mut Statement<'_>, batch: &RecordBatch, row: usize) -> rusqlite::Result<()> {
-    for (index, column) in batch.columns().iter().enumerate() {
-        let value = match cell(column, row) {
-            Cell::Null => ToSqlOutput::Borrowed(ValueRef::Null),
-            Cell::Int(n) => ToSqlOutput::Borrowed(ValueRef::Integer(n)),
-            Cell::Float(n) => ToSqlOutput::Borrowed(ValueRef::Real(n)),
-            Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Cell::Owned(text) => ToSqlOutput::Owned(Value::Text(text)),
-        };
-        statement.raw_bind_parameter(index + 1, value)?;
-    }
-    Ok(())
+fn bind(statement: &mut Statement<'_>, index: usize, cell: Cell<'_>) -> rusqlite::Result<()> {
+    let value = match cell {
+        Cell::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+        Cell::Int(n) => ToSqlOutput::Borrowed(ValueRef::Integer(n)),
+        Cell::Float(n) => ToSqlOutput::Borrowed(ValueRef::Real(n)),
+        Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+        Cell::Owned(text) => ToSqlOutput::Owned(Value::Text(text)),
+    };
+    statement.raw_bind_parameter(index + 1, value)
 }

@@ -2,7 +2,7 @@
 //! columns, is refused; one for which a condition does not hold is left out before it is a row.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{ArrayRef, Date32Array, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::SchemaRef;
@@ -13,7 +13,7 @@ use super::pieces::Piece;
 use super::refused::Refused;
 use crate::context::{Condition, ReadContext};
 use crate::error::{Error, Result};
-use crate::table::{RowBuilder, RowFault, Texts};
+use crate::table::{Place, RowBuilder, RowFault, Texts};
 
 /// Rows that leave together.
 const ROWS: usize = 8192;
@@ -47,11 +47,25 @@ pub(super) struct Converter {
     source: Delimited,
     context: ReadContext,
     schema: SchemaRef,
+    /// What conversions left for the next ones: their memory is warm.
+    spare: Mutex<Vec<Tools>>,
+}
+
+/// What a conversion works with.
+struct Tools {
+    builder: RowBuilder,
+    /// Rows of a block that are wanted, and their records.
+    wanted: (Texts, Vec<usize>),
+    /// Rows that are left out, of which the values are checked.
+    unwanted: (Texts, Vec<usize>),
+    filters: Vec<Filter>,
+    split: Split,
+    block: Vec<u8>,
 }
 
 impl Converter {
     pub(super) fn new(source: Delimited, schema: SchemaRef, context: ReadContext) -> Self {
-        Self { source, context, schema }
+        Self { source, context, schema, spare: Mutex::default() }
     }
 
     /// Returns the schema of the rows.
@@ -70,11 +84,13 @@ impl Converter {
         left: Option<u64>,
     ) -> Result<Converted> {
         let broken = |error| part.part.cut_short(error);
-        let mut blocks = piece.open(&self.context.bytes).map_err(broken)?;
+        let mut tools = self.tools()?;
+        let block = std::mem::take(&mut tools.block);
+        let mut split = std::mem::take(&mut tools.split);
+        let mut blocks = piece.open(&self.context.bytes, block).map_err(broken)?;
         let splitter = Splitter::new(self.source.dialect, part.n_fields);
         let checks_all = self.context.checks_all || is_first;
-        let mut work = Work::new(self, part, checks_all, left)?;
-        let mut split = Split::default();
+        let mut work = Work::new(self, tools, part, checks_all, left);
         let begin = blocks.position();
         let (mut start, mut consumed) = (start.on_line(1), 0);
         while work.left != Some(0)
@@ -85,16 +101,41 @@ impl Converter {
             (consumed, start) = (split.consumed(), split.next_start());
         }
         work.flush()?;
+        let (end, rest) = (blocks.position(), blocks.rest().to_vec());
+        let tools = Tools { split, block: blocks.into_buffer(), ..work.tools };
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(tools);
         Ok(Converted {
             rows: work.rows,
             n_left_out: work.n_left_out,
             n_unchecked: work.n_unchecked,
             refused: work.refused,
             begin,
-            end: blocks.position(),
-            rest: blocks.rest().to_vec(),
+            end,
+            rest,
             next_start: start,
             left: work.left,
+        })
+    }
+
+    /// Takes tools that nobody works with.
+    fn tools(&self) -> Result<Tools> {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(tools) = spare {
+            return Ok(tools);
+        }
+        let columns = &self.source.columns;
+        let projection = self.context.projection.iter().copied();
+        let kept: Vec<usize> = projection.filter(|&index| index < columns.len()).collect();
+        let builder = RowBuilder::new(columns, &kept)
+            .ok_or_else(|| Error::internal("an unchecked date format"))?;
+        let conditions = self.context.conditions.iter();
+        Ok(Tools {
+            wanted: (builder.texts(), Vec::new()),
+            unwanted: (builder.texts(), Vec::new()),
+            builder,
+            filters: conditions.map(|condition| Filter::new(condition.clone())).collect(),
+            split: Split::default(),
+            block: Vec::new(),
         })
     }
 }
@@ -103,15 +144,12 @@ impl Converter {
 struct Work<'a> {
     converter: &'a Converter,
     part: &'a DelimitedPart,
-    builder: RowBuilder,
-    /// For each field of the file the needed column that it is, up to the last one.
-    places: Vec<Option<usize>>,
-    /// Rows of a block that are wanted, and their records.
-    wanted: (Texts, Vec<usize>),
-    /// Rows that are left out, of which the values are checked.
-    unwanted: (Texts, Vec<usize>),
+    tools: Tools,
+    /// For each field of the file where the builder takes it, up to the last one.
+    places: Vec<Option<Place>>,
+    /// The same of the columns that are checked.
+    checked: Vec<Option<usize>>,
     n_built: usize,
-    filters: Vec<Filter<'a>>,
     checks_all: bool,
     left: Option<u64>,
     rows: Vec<RecordBatch>,
@@ -123,44 +161,35 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn new(
         converter: &'a Converter,
+        tools: Tools,
         part: &'a DelimitedPart,
         checks_all: bool,
         left: Option<u64>,
-    ) -> Result<Self> {
-        let columns = &converter.source.columns;
-        let projection = converter.context.projection.iter().copied();
-        let kept: Vec<usize> = projection.filter(|&index| index < columns.len()).collect();
-        let builder = RowBuilder::new(columns, &kept)
-            .ok_or_else(|| Error::internal("an unchecked date format"))?;
-        let mut places = vec![None; part.n_fields];
-        for (place, index) in builder.needed().enumerate() {
-            if let Some(field) = part.fields[index] {
-                places[field] = Some(place);
+    ) -> Self {
+        let (mut places, mut checked) = (vec![None; part.n_fields], vec![None; part.n_fields]);
+        for (index, place) in tools.builder.places() {
+            let Some(field) = part.fields[index] else { continue };
+            places[field] = Some(place);
+            if let Place::Checked(place) = place {
+                checked[field] = Some(place);
             }
         }
-        let n_places = places.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        places.truncate(n_places);
-        let conditions = converter.context.conditions.iter();
-        let filter = |condition: &'a Condition| {
-            let field = part.fields.get(condition.column).copied().flatten();
-            Filter { condition, field, known: Vec::new() }
-        };
-        Ok(Self {
+        places.truncate(places.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+        checked.truncate(checked.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+        Self {
             converter,
             part,
-            wanted: (builder.texts(), Vec::new()),
-            unwanted: (builder.texts(), Vec::new()),
-            builder,
+            tools,
             places,
+            checked,
             n_built: 0,
-            filters: conditions.map(filter).collect(),
             checks_all,
             left,
             rows: Vec::new(),
             n_left_out: 0,
             n_unchecked: 0,
             refused: Vec::new(),
-        })
+        }
     }
 
     /// Takes the records of a block.
@@ -177,8 +206,9 @@ impl<'a> Work<'a> {
             self.refused.push(Refused { line: fault.line, reason: fault.kind.to_string(), raw });
         }
         let mut wanted = vec![true; n_records];
-        for filter in &mut self.filters {
-            filter.ask(bytes, split, &mut wanted);
+        for filter in &mut self.tools.filters {
+            let field = self.part.fields.get(filter.condition.column).copied().flatten();
+            filter.ask(bytes, split, field, &mut wanted)?;
         }
         for (record, is_wanted) in wanted.into_iter().enumerate() {
             if is_wanted || self.checks_all {
@@ -201,35 +231,43 @@ impl<'a> Work<'a> {
             self.refuse(bytes, split, record, reason);
             return;
         };
-        let (texts, records) = if is_wanted { &mut self.wanted } else { &mut self.unwanted };
-        texts.begin(if self.places.is_empty() { "" } else { raw });
+        let Tools { builder, wanted, unwanted, .. } = &mut self.tools;
+        let (texts, records) = if is_wanted { wanted } else { unwanted };
+        texts.begin(if self.checked.is_empty() { "" } else { raw });
         records.push(record);
-        for (place, field) in self.places.iter().zip(split.fields(bytes, record)) {
-            let Some(place) = *place else { continue };
-            if field.has_doubled_quotes() {
-                texts.put_text(place, &String::from_utf8_lossy(&field.unescaped()));
-            } else {
-                let from = field.start() - range.start;
-                texts.put(place, from, from + field.bytes().len());
+        let fields = split.fields(bytes, record);
+        if is_wanted {
+            for (place, field) in self.places.iter().zip(fields) {
+                match *place {
+                    None => {}
+                    Some(Place::Checked(place)) => check(texts, place, field, range.start),
+                    Some(Place::Free(place)) => builder.put(place, &field.unescaped()),
+                }
+            }
+        } else {
+            for (place, field) in self.checked.iter().zip(fields) {
+                if let Some(place) = *place {
+                    check(texts, place, field, range.start);
+                }
             }
         }
     }
 
     /// Makes rows of what was gathered.
     fn build(&mut self, bytes: &[u8], split: &Split) {
-        let (wanted, unwanted) =
-            (self.builder.push(&self.wanted.0), self.builder.check(&self.unwanted.0));
-        self.n_built += self.wanted.0.len() - wanted.len();
-        self.n_left_out += (self.unwanted.0.len() - unwanted.len()) as u64;
-        let wanted = wanted.into_iter().map(|(row, fault)| (self.wanted.1[row], fault));
-        let unwanted = unwanted.into_iter().map(|(row, fault)| (self.unwanted.1[row], fault));
-        let faults: Vec<(usize, RowFault)> = wanted.chain(unwanted).collect();
-        for (record, fault) in faults {
-            self.refuse(bytes, split, record, fault.to_string());
-        }
-        for (texts, records) in [&mut self.wanted, &mut self.unwanted] {
+        let Tools { builder, wanted, unwanted, .. } = &mut self.tools;
+        let faults = (builder.push(&wanted.0), builder.check(&unwanted.0));
+        self.n_built += wanted.0.len() - faults.0.len();
+        self.n_left_out += (unwanted.0.len() - faults.1.len()) as u64;
+        let of_wanted = faults.0.into_iter().map(|(row, fault)| (wanted.1[row], fault));
+        let of_unwanted = faults.1.into_iter().map(|(row, fault)| (unwanted.1[row], fault));
+        let faults: Vec<(usize, RowFault)> = of_wanted.chain(of_unwanted).collect();
+        for (texts, records) in [wanted, unwanted] {
             texts.clear();
             records.clear();
+        }
+        for (record, fault) in faults {
+            self.refuse(bytes, split, record, fault.to_string());
         }
     }
 
@@ -253,7 +291,8 @@ impl<'a> Work<'a> {
     /// Makes a batch of the rows that are there.
     fn flush(&mut self) -> Result<()> {
         let n_rows = std::mem::take(&mut self.n_built);
-        let mut built = self.builder.finish().into_iter();
+        let built = self.tools.builder.finish();
+        let mut built = built.map_err(|e| Error::internal("a column").because(e))?.into_iter();
         if n_rows == 0 {
             return Ok(());
         }
@@ -272,36 +311,62 @@ impl<'a> Work<'a> {
     }
 }
 
-/// A condition, and what it said of the texts that come again and again.
-struct Filter<'a> {
-    condition: &'a Condition,
-    /// The field of its column; `None` for one that the file lacks.
-    field: Option<usize>,
-    /// Texts that it was asked of, the frequent ones in front.
-    known: Vec<(Vec<u8>, bool)>,
+/// Hands on the field of a column that is checked; its record begins at `start`.
+#[inline]
+fn check(texts: &mut Texts, place: usize, field: Field<'_>, start: usize) {
+    if field.has_doubled_quotes() {
+        texts.put_text(place, &String::from_utf8_lossy(&field.unescaped()));
+    } else {
+        let from = field.start() - start;
+        texts.put(place, from, from + field.bytes().len());
+    }
 }
 
-impl Filter<'_> {
+/// A condition, and what it said of the texts that come again and again.
+struct Filter {
+    condition: Condition,
+    /// Texts that it was asked of, the frequent ones in front.
+    known: Vec<Known>,
+}
+
+struct Known {
+    head: u128,
+    text: Vec<u8>,
+    is_wanted: bool,
+}
+
+impl Filter {
     /// Texts that are remembered; columns that tell few kinds apart have no more.
     const MOST_KNOWN: usize = 16;
 
-    /// Notes which records are not wanted.
-    fn ask(&mut self, bytes: &[u8], split: &Split, wanted: &mut [bool]) {
-        let Some(column) = self.field else {
-            let is_wanted = self.condition.keeps(&[None]) == [true];
+    fn new(condition: Condition) -> Self {
+        Self { condition, known: Vec::new() }
+    }
+
+    /// Notes which records are not wanted; `column` is the field of its column, `None` for one that
+    /// the file lacks.
+    fn ask(
+        &mut self,
+        bytes: &[u8],
+        split: &Split,
+        column: Option<usize>,
+        wanted: &mut [bool],
+    ) -> Result<()> {
+        let Some(column) = column else {
+            let is_wanted = self.condition.keeps(&[None])? == [true];
             wanted.iter_mut().for_each(|wanted| *wanted &= is_wanted);
-            return;
+            return Ok(());
         };
         let mut asked: Vec<(usize, Field<'_>)> = Vec::new();
-        for (record, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
-            let field = split.field(bytes, record, column);
-            match self.known(field) {
+        split.each_field(bytes, column, |record, field| {
+            let Some(wanted) = wanted.get_mut(record).filter(|wanted| **wanted) else { return };
+            match self.known(bytes, field) {
                 Some(is_wanted) => *wanted = is_wanted,
                 None => asked.push((record, field)),
             }
-        }
+        });
         if asked.is_empty() {
-            return;
+            return Ok(());
         }
         let texts: Vec<Cow<'_, [u8]>> = asked.iter().map(|(_, field)| field.unescaped()).collect();
         // What is no text is looked at, and refused.
@@ -311,21 +376,29 @@ impl Filter<'_> {
             .filter_map(|(place, text)| Some((place, std::str::from_utf8(text).ok()?)))
             .map(|(place, text)| (place, (!text.is_empty()).then_some(text)))
             .unzip();
-        for (place, is_wanted) in places.into_iter().zip(self.condition.keeps(&texts)) {
+        for (place, is_wanted) in places.into_iter().zip(self.condition.keeps(&texts)?) {
             let (record, field) = asked[place];
             wanted[record] = is_wanted;
             self.learn(field, is_wanted);
         }
+        Ok(())
     }
 
     /// Returns what is known of a text; a doubled quote makes it another one than its bytes.
     #[inline]
-    fn known(&mut self, field: Field<'_>) -> Option<bool> {
+    fn known(&mut self, block: &[u8], field: Field<'_>) -> Option<bool> {
         if field.has_doubled_quotes() {
             return None;
         }
-        let place = self.known.iter().position(|(text, _)| text == field.bytes())?;
-        let is_wanted = self.known[place].1;
+        let text = field.bytes();
+        let head = head(block, field.start(), text.len());
+        let is_it = |known: &Known| {
+            known.head == head
+                && known.text.len() == text.len()
+                && (text.len() <= HEAD || known.text[HEAD..] == text[HEAD..])
+        };
+        let place = self.known.iter().position(is_it)?;
+        let is_wanted = self.known[place].is_wanted;
         if place > 1 {
             self.known.swap(place, place / 2);
         }
@@ -334,8 +407,29 @@ impl Filter<'_> {
 
     fn learn(&mut self, field: Field<'_>, is_wanted: bool) {
         let is_new = self.known.len() < Self::MOST_KNOWN && !field.has_doubled_quotes();
-        if is_new && self.known.iter().all(|(text, _)| text != field.bytes()) {
-            self.known.push((field.bytes().to_vec(), is_wanted));
+        if is_new && self.known.iter().all(|known| known.text != field.bytes()) {
+            let text = field.bytes().to_vec();
+            self.known.push(Known { head: head(&text, 0, text.len()), text, is_wanted });
+        }
+    }
+}
+
+/// Bytes of a text that are compared at once.
+const HEAD: usize = 16;
+
+/// Returns the first bytes of a text in a block, and zeros behind it.
+#[inline]
+fn head(block: &[u8], at: usize, len: usize) -> u128 {
+    let n = len.min(HEAD);
+    match block.get(at..at + HEAD).and_then(|head| head.try_into().ok()) {
+        Some(head) => {
+            let head = u128::from_le_bytes(head);
+            if n == HEAD { head } else { head & ((1 << (8 * n)) - 1) }
+        }
+        None => {
+            let mut head = [0; HEAD];
+            head[..n].copy_from_slice(&block[at..at + n]);
+            u128::from_le_bytes(head)
         }
     }
 }

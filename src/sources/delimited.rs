@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read as _};
-use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -21,6 +20,7 @@ use super::pieces::{Cut, Piece, unpack};
 use super::refused::rejected;
 use super::{Batch, BatchStream, Source, on_thread};
 use crate::context::ReadContext;
+use crate::cores;
 use crate::error::{Error, Result};
 
 /// Bytes in which the header line must end.
@@ -186,7 +186,7 @@ impl Reading {
         // A limit is kept one piece after the other: none is read that is not wanted.
         let n_at_once = match self.context.limit {
             Some(_) => 1,
-            None => 1 + std::thread::available_parallelism().map_or(2, NonZero::get),
+            None => 1 + cores::free(),
         };
         let reading = self.clone();
         let convert = move |(n, piece): (usize, Result<Piece>)| {
@@ -212,9 +212,11 @@ impl Reading {
         stream::unfold(joined, next).boxed()
     }
 
-    /// Unpacks a file on a thread of its own, from a position on.
+    /// Unpacks a file on a thread of its own, from a position on. Everything waits for that.
     fn unpacked(self, index: usize, position: u64) -> BoxStream<'static, Result<Piece>> {
+        let core = cores::occupy();
         on_thread(move |sender| {
+            let _core = core;
             let part = &self.source.parts[index].part;
             part.read(Arc::clone(&self.context.bytes), |reader| {
                 let broken = |error| part.cut_short(error);

@@ -22,7 +22,7 @@ use crate::lookups::Verdict;
 use crate::lookups::json_api::{Auth, JsonApi, JsonColumn, Page, Paging, Settings};
 use crate::net::{Bounds, Request, Transport};
 use crate::spec::{LocatedMap, Row, Text};
-use crate::table::{Column, RowBuilder, Texts};
+use crate::table::{Column, RowBuilder};
 
 /// The most pages of a reading.
 const PAGES: u64 = 1_000_000;
@@ -214,7 +214,6 @@ impl Reading {
         let schema = schema.map_err(|e| Error::internal("a projection").because(e))?;
         let mut builder = RowBuilder::new(&records.columns, &self.context.projection)
             .ok_or_else(|| Error::internal("an unchecked date format"))?;
-        let mut texts = builder.texts();
         let (mut refused, mut n_rows) = (Vec::new(), 0);
         for row in rows {
             if self.context.limit.is_some_and(|limit| self.n_read >= limit) {
@@ -223,7 +222,7 @@ impl Reading {
             self.n_read += 1;
             let refusal = match row {
                 Err(refusal) => Some(refusal),
-                Ok(row) => add(&row, &mut builder, &mut texts).map(|reason| {
+                Ok(row) => add(&row, &mut builder).map(|reason| {
                     let names = records.columns.iter().map(|(column, _)| column.name.clone());
                     let values = row.into_iter().map(serde_json::Value::from);
                     (reason, serde_json::Value::Object(names.zip(values).collect()).to_string())
@@ -238,7 +237,9 @@ impl Reading {
             }
         }
         let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
-        let rows = RecordBatch::try_new_with_options(Arc::new(schema), builder.finish(), &options)
+        let rows = builder
+            .finish()
+            .and_then(|c| RecordBatch::try_new_with_options(Arc::new(schema), c, &options))
             .map_err(|e| Error::internal("rows do not fit their schema").because(e))?;
         Ok(Batch {
             rejected: rejected(self.records.api.template.server(), &refused)?,
@@ -248,13 +249,9 @@ impl Reading {
 }
 
 /// Adds a row, or says why it does not fit.
-fn add(row: &Row, builder: &mut RowBuilder, texts: &mut Texts) -> Option<String> {
-    texts.clear();
-    texts.begin("");
-    for (place, index) in builder.needed().enumerate() {
-        texts.put_text(place, row.get(index).and_then(Option::as_deref).unwrap_or_default());
-    }
-    builder.push(texts).pop().map(|(_, fault)| fault.to_string())
+fn add(row: &Row, builder: &mut RowBuilder) -> Option<String> {
+    let fault = builder.add(|index| row.get(index).and_then(Option::as_deref).unwrap_or_default());
+    fault.map(|fault| fault.to_string())
 }
 
 fn reason_of(verdict: Verdict) -> String {

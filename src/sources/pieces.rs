@@ -9,8 +9,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use memchr::{memchr, memrchr};
 
@@ -49,13 +49,13 @@ pub(super) enum Piece {
     /// exactly there, up to the first line end at or after `to`.
     Lines { file: Arc<File>, from: u64, is_exact: bool, to: u64, size: u64, cut: Cut },
     /// Unpacked bytes.
-    Bytes { bytes: Arc<Vec<u8>>, is_last: bool, cut: Cut },
+    Bytes { bytes: Arc<Bytes>, is_last: bool, cut: Cut },
 }
 
 impl Piece {
     /// Makes the only piece of bytes that are there.
     pub(super) fn whole(bytes: Vec<u8>) -> Self {
-        Self::Bytes { bytes: Arc::new(bytes), is_last: true, cut: Cut::USUAL }
+        Self::Bytes { bytes: Arc::new(bytes.into()), is_last: true, cut: Cut::USUAL }
     }
 
     /// Cuts a plain file of `size` bytes into pieces from the record at `from` on.
@@ -80,17 +80,20 @@ impl Piece {
         let mut piece = self.clone();
         match &mut piece {
             Self::Lines { from, is_exact, .. } => (*from, *is_exact) = (position, true),
-            Self::Bytes { bytes, .. } => *bytes = Arc::new([rest, bytes].concat()),
+            Self::Bytes { bytes, .. } => {
+                *bytes = Arc::new([rest, &***bytes].concat().into());
+            }
         }
         piece
     }
 
-    /// Begins to read it. `progress` counts the bytes of a plain file.
-    pub(super) fn open(&self, progress: &Arc<AtomicU64>) -> io::Result<Blocks> {
+    /// Begins to read it. `progress` counts the bytes of a plain file, `buffer` is what the
+    /// [`Blocks`] of another piece gave back.
+    pub(super) fn open(&self, progress: &Arc<AtomicU64>, buffer: Vec<u8>) -> io::Result<Blocks> {
         match self {
             Self::Bytes { bytes, is_last, cut } => {
                 let (bytes, block) = (Arc::clone(bytes), cut.block);
-                Ok(Blocks::Bytes { bytes, at: 0, to: 0, is_last: *is_last, block })
+                Ok(Blocks::Bytes { bytes, at: 0, to: 0, is_last: *is_last, block, buffer })
             }
             Self::Lines { file, from, is_exact, to, size, cut } => {
                 let mut lines = Lines {
@@ -98,7 +101,7 @@ impl Piece {
                     size: *size,
                     next: *from,
                     end: *size,
-                    buffer: Vec::new(),
+                    buffer,
                     base: 0,
                     kept: 0..0,
                     cut: *cut,
@@ -106,6 +109,7 @@ impl Piece {
                 };
                 lines.end = if *to >= *size { *size } else { lines.after_line_end(*to)? };
                 let begin = if *is_exact { *from } else { lines.after_line_end(*from)? };
+                lines.settle();
                 lines.next = begin.min(lines.end);
                 Ok(Blocks::Lines(lines))
             }
@@ -118,7 +122,7 @@ pub(super) enum Blocks {
     /// Of a plain file.
     Lines(Lines),
     /// Of bytes that are there.
-    Bytes { bytes: Arc<Vec<u8>>, at: usize, to: usize, is_last: bool, block: usize },
+    Bytes { bytes: Arc<Bytes>, at: usize, to: usize, is_last: bool, block: usize, buffer: Vec<u8> },
 }
 
 impl Blocks {
@@ -127,7 +131,7 @@ impl Blocks {
     pub(super) fn next(&mut self, consumed: usize) -> io::Result<Option<(&[u8], bool)>> {
         match self {
             Self::Lines(lines) => lines.next(consumed),
-            Self::Bytes { bytes, at, to, is_last, block } => {
+            Self::Bytes { bytes, at, to, is_last, block, .. } => {
                 *at += consumed;
                 if *to == bytes.len() {
                     return Ok(None);
@@ -143,6 +147,14 @@ impl Blocks {
         match self {
             Self::Lines(lines) => lines.position(),
             Self::Bytes { at, .. } => *at as u64,
+        }
+    }
+
+    /// Gives back the buffer that it was opened with, or a larger one.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        match self {
+            Self::Lines(lines) => lines.buffer,
+            Self::Bytes { buffer, .. } => buffer,
         }
     }
 
@@ -195,7 +207,7 @@ impl Lines {
         if self.next == self.end {
             return Ok(None);
         }
-        if self.buffer.is_empty() || self.kept.len() > self.base {
+        if self.kept.len() > self.base || self.base == 0 {
             self.grow();
         }
         let block = self.cut.block as u64;
@@ -208,6 +220,15 @@ impl Lines {
         self.next += n as u64;
         self.kept = into - n_kept..into + n;
         Ok(Some((&self.buffer[self.kept.clone()], self.next == self.size)))
+    }
+
+    /// Finds the place of a block in the buffer that it was given, if this is large enough.
+    fn settle(&mut self) {
+        if self.buffer.len() >= ROOM + self.cut.block + 2 * PAGE {
+            self.base = self.buffer.len() - self.cut.block - 2 * PAGE;
+            self.base += self.buffer[self.base..].as_ptr().align_offset(PAGE) % PAGE;
+            self.kept = self.base..self.base;
+        }
     }
 
     /// Takes a buffer with more room for what is kept before a block.
@@ -226,27 +247,75 @@ impl Lines {
     }
 }
 
+/// Bytes whose memory is used again: warm memory is written to faster than new one.
+#[derive(Debug, Default)]
+pub(super) struct Bytes {
+    all: Vec<u8>,
+    /// How many of them count.
+    len: usize,
+    /// Where the memory goes.
+    spare: Weak<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(all: Vec<u8>) -> Self {
+        Self { len: all.len(), all, spare: Weak::new() }
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.all[..self.len]
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if let Some(spare) = self.spare.upgrade() {
+            let all = std::mem::take(&mut self.all);
+            spare.lock().unwrap_or_else(PoisonError::into_inner).push(all);
+        }
+    }
+}
+
 /// Reads bytes to their end in pieces of whole lines, and hands each on until `take` says no more.
 pub(super) fn unpack(
     mut reader: impl Read,
     cut: Cut,
     mut take: impl FnMut(Piece) -> bool,
 ) -> io::Result<()> {
-    let mut start = Vec::new();
+    let spare: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let another = || spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+    let (mut all, mut len) = (another(), 0);
     loop {
-        let missing = cut.unpacked.saturating_sub(start.len()).max(cut.block);
-        start.reserve_exact(missing);
-        let n = reader.by_ref().take(missing as u64).read_to_end(&mut start)?;
-        let is_last = n < missing;
-        let end = match memrchr(b'\n', &start) {
-            _ if is_last => start.len(),
+        let wanted = cut.unpacked.max(len + cut.block);
+        if all.len() < wanted {
+            all.resize(wanted, 0);
+        }
+        let mut is_last = false;
+        while len < wanted && !is_last {
+            match reader.read(&mut all[len..wanted]) {
+                Ok(n) => (len, is_last) = (len + n, n == 0),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let end = match memrchr(b'\n', &all[..len]) {
+            _ if is_last => len,
             Some(newline) => newline + 1,
-            None if start.len() < cut.most_line => continue,
-            None => start.len(),
+            None if len < cut.most_line => continue,
+            None => len,
         };
-        let rest = start[end..].to_vec();
-        start.truncate(end);
-        let bytes = Arc::new(std::mem::replace(&mut start, rest));
+        let mut next = another();
+        if next.len() < len - end {
+            next.resize(cut.unpacked.max(len - end), 0);
+        }
+        next[..len - end].copy_from_slice(&all[end..len]);
+        let all = std::mem::replace(&mut all, next);
+        let bytes = Arc::new(Bytes { all, len: end, spare: Arc::downgrade(&spare) });
+        len -= end;
         if !take(Piece::Bytes { bytes, is_last, cut }) || is_last {
             return Ok(());
         }

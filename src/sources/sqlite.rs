@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::publish::quote;
 use crate::spec::{ChangedSince, Code, Diagnostic, Located, Period, Scope, Text, did_you_mean};
 use crate::state::State;
-use crate::table::{Column, ColumnType, RowBuilder, RowFault, Texts};
+use crate::table::{Column, ColumnType, RowBuilder};
 
 /// Rows that are read together.
 const BATCH: usize = 8192;
@@ -282,7 +282,6 @@ struct Rows<'a> {
     table: &'a Table,
     schema: SchemaRef,
     builder: RowBuilder,
-    texts: Texts,
     refused: Vec<Refused>,
     n_rows: usize,
     n_read: u64,
@@ -297,41 +296,42 @@ impl<'a> Rows<'a> {
         let builder = RowBuilder::new(&table.columns, projection)
             .ok_or_else(|| Error::internal("an unchecked date format"))?;
         let schema = Arc::new(schema);
-        let texts = builder.texts();
-        Ok(Self { table, schema, builder, texts, refused: Vec::new(), n_rows: 0, n_read: 0 })
+        Ok(Self { table, schema, builder, refused: Vec::new(), n_rows: 0, n_read: 0 })
     }
 
     /// Adds a row. SQLite lets any value stand in any column: a row with one of another type is
     /// refused, never a silent null.
     fn push(&mut self, row: &Row<'_>) -> Result<()> {
         self.n_read += 1;
-        let mut fields: Vec<Cow<'_, [u8]>> = Vec::with_capacity(self.table.columns.len());
+        let mut fields: Vec<Cow<'_, str>> = Vec::with_capacity(self.table.columns.len());
         let mut blob = None;
         for (index, (column, _)) in self.table.columns.iter().enumerate() {
             fields.push(match row.get_ref(index)? {
-                ValueRef::Null => Cow::Borrowed(b""),
+                ValueRef::Null => Cow::Borrowed(""),
                 // Our sinks write `true` as 1.
                 ValueRef::Integer(n @ 0..=1) if column.kind == ColumnType::Bool => {
-                    Cow::Borrowed(if n == 1 { b"true" } else { b"false" })
+                    Cow::Borrowed(if n == 1 { "true" } else { "false" })
                 }
-                ValueRef::Integer(n) => Cow::Owned(n.to_string().into_bytes()),
-                ValueRef::Real(n) => Cow::Owned(n.to_string().into_bytes()),
-                ValueRef::Text(text) if std::str::from_utf8(text).is_ok() => Cow::Borrowed(text),
+                ValueRef::Integer(n) => Cow::Owned(n.to_string()),
+                ValueRef::Real(n) => Cow::Owned(n.to_string()),
+                ValueRef::Text(text) if let Ok(text) = std::str::from_utf8(text) => {
+                    Cow::Borrowed(text)
+                }
                 ValueRef::Text(_) | ValueRef::Blob(_) => {
                     blob = Some(&column.name);
-                    Cow::Borrowed(b"?")
+                    Cow::Borrowed("?")
                 }
             });
         }
         let fault = match blob {
             Some(name) => Some(format!("{name}: not text")),
-            None => self.add(&fields).map(|fault| fault.to_string()),
+            None => self.builder.add(|index| &fields[index]).map(|fault| fault.to_string()),
         };
         match fault {
             None => self.n_rows += 1,
             Some(reason) => {
                 let names = self.table.columns.iter().map(|(column, _)| column.name.clone());
-                let texts = fields.iter().map(|field| String::from_utf8_lossy(field).into());
+                let texts = fields.iter().map(|field| field.as_ref().into());
                 let raw = serde_json::Value::Object(names.zip(texts).collect()).to_string();
                 self.refused.push(Refused { line: self.n_read, reason, raw });
             }
@@ -339,21 +339,14 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// Adds the fields of a row, or says why they do not fit.
-    fn add(&mut self, fields: &[Cow<'_, [u8]>]) -> Option<RowFault> {
-        self.texts.clear();
-        self.texts.begin("");
-        for (place, index) in self.builder.needed().enumerate() {
-            self.texts.put_text(place, &String::from_utf8_lossy(&fields[index]));
-        }
-        self.builder.push(&self.texts).pop().map(|(_, fault)| fault)
-    }
-
     fn finish(&mut self) -> Result<Batch> {
-        let columns = self.builder.finish();
         let n_rows = std::mem::take(&mut self.n_rows);
         let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
-        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+        let schema = Arc::clone(&self.schema);
+        let rows = self
+            .builder
+            .finish()
+            .and_then(|columns| RecordBatch::try_new_with_options(schema, columns, &options))
             .map_err(|e| Error::internal("rows do not fit their schema").because(e))?;
         let name = format!("{}, table {}", self.table.path.display(), self.table.table);
         let rejected = rejected(&name, &std::mem::take(&mut self.refused))?;

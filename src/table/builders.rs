@@ -1,140 +1,63 @@
-//! Text fields into typed columns, a whole row or nothing. Fields are gathered row by row, as they
-//! are read, and parsed column by column, as they are kept.
+//! Text fields into typed columns, a whole row or nothing. Columns of text take their fields as they
+//! come; the fields of others are gathered row by row and parsed column by column.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder,
-    StringViewBuilder, TimestampMicrosecondBuilder,
+    LargeStringArray, StringViewArray, TimestampMicrosecondBuilder,
 };
-
+use datafusion::arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use datafusion::arrow::compute::filter;
+use datafusion::arrow::error::ArrowError;
 
-use super::parse::{self, DateFormat};
+use super::checker::{Checker, Parsed, RowFault};
+use super::texts::Texts;
 use super::{Column, ColumnType};
-
-/// Why a row does not fit its columns.
-#[derive(Debug, PartialEq, Eq)]
-pub struct RowFault {
-    /// Name of the column.
-    pub column: String,
-    /// What is wrong with its value, in lowercase words.
-    pub message: String,
-}
-
-impl std::fmt::Display for RowFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.column, self.message)
-    }
-}
-
-/// Texts of some rows, of the columns that a [`RowBuilder`] needs, all in one place.
-#[derive(Debug, Default)]
-pub struct Texts {
-    all: String,
-    /// For each row, for each needed column, where its text is.
-    bounds: Vec<(u32, u32)>,
-    n_columns: usize,
-    n_rows: usize,
-    /// Where the text of the last row begins.
-    row: usize,
-}
-
-impl Texts {
-    /// Begins a row; its fields are parts of `raw`, or texts of their own, or else empty.
-    pub fn begin(&mut self, raw: &str) {
-        self.row = self.all.len();
-        self.all.push_str(raw);
-        self.n_rows += 1;
-        self.bounds.resize(self.n_rows * self.n_columns, (0, 0));
-    }
-
-    /// Says which part of the row's raw text is the field of a needed column, counted from 0.
-    #[inline]
-    pub fn put(&mut self, column: usize, from: usize, to: usize) {
-        let at = (self.n_rows - 1) * self.n_columns + column;
-        self.bounds[at] = ((self.row + from) as u32, (self.row + to) as u32);
-    }
-
-    /// Gives a needed column a text that the raw text does not hold.
-    pub fn put_text(&mut self, column: usize, text: &str) {
-        let from = self.all.len() - self.row;
-        self.all.push_str(text);
-        self.put(column, from, from + text.len());
-    }
-
-    /// Returns how many rows there are.
-    pub fn len(&self) -> usize {
-        self.n_rows
-    }
-
-    /// Says whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.n_rows == 0
-    }
-
-    /// Forgets the rows, and keeps the memory.
-    pub fn clear(&mut self) {
-        self.all.clear();
-        self.bounds.clear();
-        self.n_rows = 0;
-    }
-
-    /// Says whether a needed column is empty in all rows, as many columns are.
-    fn is_blank(&self, column: usize) -> bool {
-        let bounds = self.bounds.iter().skip(column).step_by(self.n_columns.max(1));
-        bounds.into_iter().all(|(from, to)| from == to)
-    }
-
-    /// Returns the texts of a needed column, row by row.
-    fn of(&self, column: usize) -> impl Iterator<Item = &str> {
-        let bounds = self.bounds.iter().skip(column).step_by(self.n_columns.max(1));
-        bounds.map(|(from, to)| self.all.get(*from as usize..*to as usize).unwrap_or_default())
-    }
-}
-
-/// One parsed value.
-#[derive(Clone, Copy, Debug)]
-enum Parsed {
-    Null,
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-    Date(i32),
-    /// Text is not copied: the field itself is the value.
-    Text,
-}
 
 /// Builds typed columns from rows of text fields. Every column is checked, whether it is kept or
 /// not, so that the rows that are accepted do not depend on what a query reads.
+///
+/// Rows are added a block at a time: the fields of each row are handed in by [`Place`], with
+/// [`put`](Self::put) or into [`Texts`], and [`push`](Self::push) ends the block.
 pub struct RowBuilder {
-    /// The columns that are kept, or could refuse a row.
-    needed: Vec<Needed>,
-    /// For each column that is kept which one of those it is, in the order in which they are asked
-    /// for.
-    kept: Vec<usize>,
+    /// Columns of text that are kept and take every text.
+    free: Vec<Free>,
+    /// The columns that could refuse a row.
+    checked: Vec<Checked>,
+    /// For each column that is kept, in the order in which they are asked for, where it is.
+    kept: Vec<Place>,
     /// For each row added whether it fits.
     fits: Vec<bool>,
     has_misfits: bool,
+    /// Where a row that is added alone is gathered.
+    alone: Texts,
 }
 
-struct Needed {
+/// Where a [`RowBuilder`] takes the fields of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// By [`RowBuilder::put`].
+    Free(usize),
+    /// In [`Texts`].
+    Checked(usize),
+}
+
+struct Free {
+    /// Which column it is.
+    index: usize,
+    texts: TextColumn,
+}
+
+struct Checked {
     /// Which column it is.
     index: usize,
     checker: Checker,
     builder: Option<Builder>,
 }
 
-struct Checker {
-    name: String,
-    kind: ColumnType,
-    format: DateFormat,
-    required: bool,
-    matches: Option<regex::Regex>,
-}
-
 enum Builder {
-    Text(StringViewBuilder),
+    Text(TextColumn),
     Int(Int64Builder),
     Float(Float64Builder),
     Bool(BooleanBuilder),
@@ -146,61 +69,71 @@ impl RowBuilder {
     /// Makes a builder for `columns`, each with a pattern its text must match or none, that
     /// keeps those at the indices `kept`, each once. `None` when a date format is not one.
     pub fn new(columns: &[(Column, Option<regex::Regex>)], kept: &[usize]) -> Option<Self> {
-        let mut needed = Vec::new();
+        let (mut free, mut checked) = (Vec::new(), Vec::new());
+        let mut places = vec![None; columns.len()];
         for (index, (column, matches)) in columns.iter().enumerate() {
-            let checker = Checker {
-                name: column.name.clone(),
-                kind: column.kind,
-                format: DateFormat::new(column.format())?,
-                required: column.required,
-                matches: matches.clone(),
-            };
-            let builder = kept.contains(&index).then(|| Builder::new(column.kind));
-            if builder.is_some() || checker.may_refuse() {
-                needed.push(Needed { index, checker, builder });
+            let checker = Checker::new(column, matches.clone())?;
+            let is_kept = kept.contains(&index);
+            if checker.may_refuse() {
+                places[index] = Some(Place::Checked(checked.len()));
+                let builder = is_kept.then(|| Builder::new(column.kind));
+                checked.push(Checked { index, checker, builder });
+            } else if is_kept {
+                places[index] = Some(Place::Free(free.len()));
+                free.push(Free { index, texts: TextColumn::default() });
             }
         }
-        let place = |index: &usize| needed.iter().position(|needed| needed.index == *index);
-        let kept = kept.iter().map(place).collect::<Option<Vec<usize>>>()?;
-        Some(Self { needed, kept, fits: Vec::new(), has_misfits: false })
+        let kept = kept.iter().map(|&index| *places.get(index)?).collect::<Option<Vec<Place>>>()?;
+        let alone = Texts::new(checked.len());
+        Some(Self { free, checked, kept, fits: Vec::new(), has_misfits: false, alone })
     }
 
-    /// Returns the columns that it needs, as indices, in the order in which [`Texts`] has them.
-    pub fn needed(&self) -> impl Iterator<Item = usize> {
-        self.needed.iter().map(|needed| needed.index)
+    /// Returns the columns of which it takes the fields, as indices, and where.
+    pub fn places(&self) -> impl Iterator<Item = (usize, Place)> {
+        let free = self.free.iter().map(|free| free.index);
+        let checked = self.checked.iter().map(|checked| checked.index);
+        let free = free.enumerate().map(|(place, index)| (index, Place::Free(place)));
+        free.chain(checked.enumerate().map(|(place, index)| (index, Place::Checked(place))))
     }
 
-    /// Makes a place for texts.
+    /// Makes a place for the texts of columns that are checked.
     pub fn texts(&self) -> Texts {
-        Texts { n_columns: self.needed.len(), ..Texts::default() }
+        Texts::new(self.checked.len())
+    }
+
+    /// Takes the field of the next row at a [`Place::Free`], in UTF-8. Nothing stands for no value.
+    #[inline]
+    pub fn put(&mut self, place: usize, text: &[u8]) {
+        self.free[place].texts.push(text);
     }
 
     /// Returns the rows that do not fit, in the order of their columns, and adds nothing.
     pub fn check(&self, texts: &Texts) -> Vec<(usize, RowFault)> {
         let mut faults = Vec::new();
         let mut fits = vec![true; texts.len()];
-        for (column, needed) in self.needed.iter().enumerate() {
-            let is_blank = || texts.is_blank(column) && !needed.checker.required;
-            if needed.checker.may_refuse() && !is_blank() {
-                needed.checker.each(texts.of(column), &mut fits, &mut faults, |_, _| {});
+        for (column, Checked { checker, .. }) in self.checked.iter().enumerate() {
+            if checker.is_required() || !texts.is_blank(column) {
+                checker.each(texts.of(column), &mut fits, &mut faults, |_, _| {});
             }
         }
         faults
     }
 
-    /// Adds the rows that fit; returns those that do not, in the order of their columns.
+    /// Adds the rows that fit of those in `texts`, of which [`put`](Self::put) took the other
+    /// fields or nothing; returns those that do not, in the order of their columns.
     pub fn push(&mut self, texts: &Texts) -> Vec<(usize, RowFault)> {
         let mut faults = Vec::new();
         let mut fits = vec![true; texts.len()];
-        for (column, Needed { checker, builder, .. }) in self.needed.iter_mut().enumerate() {
-            let n_blank = if texts.is_blank(column) { texts.len() } else { 0 };
+        let n_rows = self.fits.len() + texts.len();
+        for Free { texts, .. } in &mut self.free {
+            texts.fill(n_rows);
+        }
+        for (column, Checked { checker, builder, .. }) in self.checked.iter_mut().enumerate() {
+            let is_blank = !checker.is_required() && texts.is_blank(column);
             let texts = texts.of(column);
             match builder {
-                None if n_blank > 0 && !checker.required => {}
-                Some(builder) if n_blank > 0 && !checker.required => builder.push_nulls(n_blank),
-                Some(Builder::Text(builder)) if !checker.may_refuse() => {
-                    texts.for_each(|text| builder.append_option(some(text)));
-                }
+                None if is_blank => {}
+                Some(builder) if is_blank => builder.push_nulls(fits.len()),
                 Some(builder) => checker.each(texts, &mut fits, &mut faults, |value, text| {
                     builder.push(value, text);
                 }),
@@ -212,109 +145,101 @@ impl RowBuilder {
         faults
     }
 
+    /// Adds a row whose fields are told by the index of their column; says why if it does not fit.
+    pub fn add<'t>(&mut self, field: impl Fn(usize) -> &'t str) -> Option<RowFault> {
+        let mut texts = std::mem::take(&mut self.alone);
+        texts.clear();
+        texts.begin("");
+        for place in 0..self.free.len() {
+            let text = field(self.free[place].index);
+            self.put(place, text.as_bytes());
+        }
+        for (place, checked) in self.checked.iter().enumerate() {
+            texts.put_text(place, field(checked.index));
+        }
+        let fault = self.push(&texts).pop().map(|(_, fault)| fault);
+        self.alone = texts;
+        fault
+    }
+
     /// Returns the kept columns with the rows that fit, and starts anew.
-    pub fn finish(&mut self) -> Vec<ArrayRef> {
+    ///
+    /// # Errors
+    ///
+    /// When bytes that were [`put`](Self::put) are not UTF-8.
+    pub fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
         let fits = BooleanArray::from(std::mem::take(&mut self.fits));
         let has_misfits = std::mem::take(&mut self.has_misfits);
         let mut arrays = Vec::with_capacity(self.kept.len());
         for place in &self.kept {
-            let Some(builder) = &mut self.needed[*place].builder else { continue };
-            let built = builder.finish();
-            // As long as each other: the filter cannot fail.
-            arrays.push(if has_misfits { filter(&built, &fits).unwrap_or(built) } else { built });
+            let built = match *place {
+                Place::Free(place) => self.free[place].texts.finish()?,
+                Place::Checked(place) => match &mut self.checked[place].builder {
+                    Some(builder) => builder.finish()?,
+                    None => continue,
+                },
+            };
+            arrays.push(if has_misfits { filter(&built, &fits)? } else { built });
         }
-        arrays
+        Ok(arrays)
     }
 }
 
-/// An empty text is no value.
-fn some(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
+/// A column of texts one behind the other. An empty one is no value.
+///
+/// Arrow checks the UTF-8 of such a column at one stroke. It would check views one by one, which
+/// takes longer than to make them.
+struct TextColumn {
+    bytes: Vec<u8>,
+    /// Where each text begins, and where the last one ends.
+    offsets: Vec<i64>,
 }
 
-impl Checker {
-    /// Says whether there are texts that do not fit.
-    fn may_refuse(&self) -> bool {
-        self.kind != ColumnType::String || self.required || self.matches.is_some()
+impl Default for TextColumn {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), offsets: vec![0] }
     }
+}
 
-    /// Hands the value of each text on, null for rows that do not fit; notes those that were not
-    /// noted before.
-    fn each<'t>(
-        &self,
-        texts: impl Iterator<Item = &'t str>,
-        fits: &mut [bool],
-        faults: &mut Vec<(usize, RowFault)>,
-        mut take: impl FnMut(Parsed, &str),
-    ) {
-        for (row, (text, fits)) in texts.zip(fits).enumerate() {
-            match self.check(text) {
-                Ok(value) => take(value, text),
-                Err(fault) => {
-                    if std::mem::replace(fits, false) {
-                        faults.push((row, fault));
-                    }
-                    take(Parsed::Null, text);
-                }
-            }
-        }
-    }
-
+impl TextColumn {
     #[inline]
-    fn check(&self, text: &str) -> Result<Parsed, RowFault> {
-        let field = text.as_bytes();
-        let value = match self.kind {
-            ColumnType::String if field.is_empty() => Some(Parsed::Null),
-            ColumnType::String => Some(Parsed::Text),
-            _ if parse::is_missing(field) => Some(Parsed::Null),
-            ColumnType::Int => parse::int(field).map(Parsed::Int),
-            ColumnType::Float => parse::float(field).map(Parsed::Float),
-            ColumnType::Bool => parse::boolean(field).map(Parsed::Bool),
-            ColumnType::Date => self.format.parse(field).map(Parsed::Date),
-            ColumnType::Timestamp => parse::timestamp(field).map(Parsed::Int),
+    fn push(&mut self, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+        self.offsets.push(self.bytes.len() as i64);
+    }
+
+    /// Adds rows without a value, up to `n_rows` rows in all.
+    fn fill(&mut self, n_rows: usize) {
+        self.offsets.resize(n_rows + 1, self.bytes.len() as i64);
+    }
+
+    fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        let n_rows = self.len();
+        let mut next = Self {
+            bytes: Vec::with_capacity(self.bytes.len()),
+            offsets: Vec::with_capacity(n_rows + 1),
         };
-        match value {
-            None => Err(self.fault(format!("`{}` is not {}", shown(text), self.expected()))),
-            Some(Parsed::Null) if self.required => Err(self.fault("no value".into())),
-            Some(Parsed::Null) => Ok(Parsed::Null),
-            Some(value) => match &self.matches {
-                Some(pattern) if !pattern.is_match(text) => {
-                    Err(self.fault(format!("`{}` does not match `{pattern}`", shown(text))))
-                }
-                _ => Ok(value),
-            },
+        next.offsets.push(0);
+        let Self { bytes, offsets } = std::mem::replace(self, next);
+        if bytes.is_empty() {
+            return Ok(Arc::new(StringViewArray::new_null(n_rows)));
         }
-    }
-
-    fn fault(&self, message: String) -> RowFault {
-        RowFault { column: self.name.clone(), message }
-    }
-
-    fn expected(&self) -> &'static str {
-        match self.kind {
-            ColumnType::String => "text",
-            ColumnType::Int => "a whole number",
-            ColumnType::Float => "a number",
-            ColumnType::Bool => "true or false",
-            ColumnType::Date => "a date",
-            ColumnType::Timestamp => "a moment",
-        }
-    }
-}
-
-/// Shortens a value for a message.
-fn shown(text: &str) -> String {
-    const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        let has_text = BooleanBuffer::collect_bool(n_rows, |n| offsets[n] < offsets[n + 1]);
+        let nulls = Some(NullBuffer::new(has_text)).filter(|nulls| nulls.null_count() > 0);
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        let texts = LargeStringArray::try_new(offsets, Buffer::from_vec(bytes), nulls)?;
+        Ok(Arc::new(StringViewArray::from(&texts)))
     }
 }
 
 impl Builder {
     fn new(kind: ColumnType) -> Self {
         match kind {
-            ColumnType::String => Self::Text(StringViewBuilder::new()),
+            ColumnType::String => Self::Text(TextColumn::default()),
             ColumnType::Int => Self::Int(Int64Builder::new()),
             ColumnType::Float => Self::Float(Float64Builder::new()),
             ColumnType::Bool => Self::Bool(BooleanBuilder::new()),
@@ -328,8 +253,8 @@ impl Builder {
     #[inline]
     fn push(&mut self, value: Parsed, text: &str) {
         match (self, value) {
-            (Self::Text(b), Parsed::Text) => b.append_value(text),
-            (Self::Text(b), _) => b.append_null(),
+            (Self::Text(texts), Parsed::Text) => texts.push(text.as_bytes()),
+            (Self::Text(texts), _) => texts.push(b""),
             (Self::Int(b), Parsed::Int(n)) => b.append_value(n),
             (Self::Int(b), _) => b.append_null(),
             (Self::Float(b), Parsed::Float(n)) => b.append_value(n),
@@ -345,7 +270,7 @@ impl Builder {
 
     fn push_nulls(&mut self, n: usize) {
         match self {
-            Self::Text(b) => (0..n).for_each(|_| b.append_null()),
+            Self::Text(texts) => texts.fill(texts.len() + n),
             Self::Int(b) => b.append_nulls(n),
             Self::Float(b) => b.append_nulls(n),
             Self::Bool(b) => b.append_nulls(n),
@@ -354,15 +279,15 @@ impl Builder {
         }
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Text(b) => Arc::new(b.finish()),
+    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        Ok(match self {
+            Self::Text(texts) => texts.finish()?,
             Self::Int(b) => Arc::new(b.finish()),
             Self::Float(b) => Arc::new(b.finish()),
             Self::Bool(b) => Arc::new(b.finish()),
             Self::Date(b) => Arc::new(b.finish()),
             Self::Timestamp(b) => Arc::new(b.finish()),
-        }
+        })
     }
 }
 
@@ -378,6 +303,7 @@ mod tests {
         vec![(number, regex::Regex::new("^[A-Z0-9]{8}$").ok()), (born, None)]
     }
 
+    /// Gathers rows of `columns()`, both of which are checked.
     fn texts(builder: &RowBuilder, rows: &[[&str; 2]]) -> Texts {
         let mut texts = builder.texts();
         for [number, born] in rows {
@@ -421,8 +347,44 @@ mod tests {
         let faults = builder.push(&rows);
         let faults: Vec<_> = faults.iter().map(|(row, fault)| (*row, &fault.column[..])).collect();
         assert_eq!(faults, [(0, "number"), (1, "born")]);
-        let arrays = builder.finish();
+        let Ok(arrays) = builder.finish() else { return };
         assert_eq!((arrays[0].len(), arrays[1].len(), arrays[1].null_count()), (1, 1, 1));
-        assert_eq!(builder.finish()[0].len(), 0);
+        assert!(builder.finish().is_ok_and(|arrays| arrays[0].is_empty()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn texts_of_any_length_come_out_as_they_went_in(
+            rows in proptest::collection::vec("[a-zé]{0,40}", 0..60),
+            n_in_block in 1_usize..20,
+        ) {
+            let columns = [(Column::text("t".into(), "t"), None)];
+            let Some(mut builder) = RowBuilder::new(&columns, &[0]) else { return Ok(()) };
+            let places: Vec<_> = builder.places().collect();
+            proptest::prop_assert_eq!(places, [(0, Place::Free(0))]);
+            for block in rows.chunks(n_in_block) {
+                let mut texts = builder.texts();
+                for row in block {
+                    texts.begin("");
+                    builder.put(0, row.as_bytes());
+                }
+                proptest::prop_assert!(builder.push(&texts).is_empty());
+            }
+            let arrays = builder.finish();
+            let expected: StringViewArray =
+                rows.iter().map(|row| (!row.is_empty()).then_some(row)).collect();
+            proptest::prop_assert!(arrays.is_ok_and(|arrays| *arrays[0] == expected));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_an_error() {
+        let columns = [(Column::text("t".into(), "t"), None)];
+        let Some(mut builder) = RowBuilder::new(&columns, &[0]) else { return };
+        let mut texts = builder.texts();
+        texts.begin("");
+        builder.put(0, b"\xFF");
+        builder.push(&texts);
+        assert!(builder.finish().is_err());
     }
 }

@@ -1,6 +1,9 @@
 //! One value of a column as plain data, for sinks that write row by row.
 
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::array::{
+    Array, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch,
+    StringViewArray, TimestampMicrosecondArray,
+};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Field, Float64Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType,
@@ -58,37 +61,70 @@ pub fn plain_type(data_type: &DataType) -> DataType {
     }
 }
 
+/// The values of a column that went through [`plain_types`].
+#[derive(Clone, Copy, Debug)]
+pub enum Cells<'a> {
+    /// Truth values.
+    Bool(&'a BooleanArray),
+    /// Whole numbers.
+    Int(&'a Int64Array),
+    /// Numbers.
+    Float(&'a Float64Array),
+    /// Days.
+    Date(&'a Date32Array),
+    /// Moments.
+    Moment(&'a TimestampMicrosecondArray),
+    /// Texts.
+    Text(&'a StringViewArray),
+    /// Nothing that [`plain_types`] makes.
+    None,
+}
+
+impl<'a> Cells<'a> {
+    /// Finds out once what the values of a column are.
+    pub fn of(column: &'a dyn Array) -> Self {
+        match column.data_type() {
+            DataType::Boolean => Self::Bool(column.as_boolean()),
+            DataType::Int64 => Self::Int(column.as_primitive::<Int64Type>()),
+            DataType::Float64 => Self::Float(column.as_primitive::<Float64Type>()),
+            DataType::Date32 => Self::Date(column.as_primitive::<Date32Type>()),
+            DataType::Timestamp(_, _) => column
+                .as_primitive_opt::<TimestampMicrosecondType>()
+                .map_or(Self::None, Self::Moment),
+            DataType::Utf8View => Self::Text(column.as_string_view()),
+            _ => Self::None,
+        }
+    }
+
+    /// Returns the value at a row.
+    #[inline]
+    pub fn get(self, row: usize) -> Cell<'a> {
+        match self {
+            Self::Text(texts) if texts.is_valid(row) => Cell::Text(texts.value(row)),
+            Self::Int(numbers) if numbers.is_valid(row) => Cell::Int(numbers.value(row)),
+            Self::Float(numbers) if numbers.is_valid(row) => Cell::Float(numbers.value(row)),
+            Self::Bool(values) if values.is_valid(row) => Cell::Int(i64::from(values.value(row))),
+            Self::Date(days) if days.is_valid(row) => {
+                days.value_as_date(row).map_or(Cell::Null, |day| Cell::Owned(day.to_string()))
+            }
+            Self::Moment(moments) if moments.is_valid(row) => {
+                let moment = jiff::Timestamp::from_microsecond(moments.value(row));
+                moment.map_or(Cell::Null, |moment| Cell::Owned(moment.to_string()))
+            }
+            _ => Cell::Null,
+        }
+    }
+}
+
 /// Returns the value at a row of a column that went through [`plain_types`].
 pub fn cell(column: &dyn Array, row: usize) -> Cell<'_> {
-    if column.is_null(row) {
-        return Cell::Null;
-    }
-    match column.data_type() {
-        DataType::Boolean => Cell::Int(i64::from(column.as_boolean().value(row))),
-        DataType::Int64 => Cell::Int(column.as_primitive::<Int64Type>().value(row)),
-        DataType::Float64 => Cell::Float(column.as_primitive::<Float64Type>().value(row)),
-        DataType::Date32 => match column.as_primitive::<Date32Type>().value_as_date(row) {
-            Some(date) => Cell::Owned(date.to_string()),
-            None => Cell::Null,
-        },
-        DataType::Timestamp(_, _) => {
-            let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
-            match jiff::Timestamp::from_microsecond(micros) {
-                Ok(moment) => Cell::Owned(moment.to_string()),
-                Err(_) => Cell::Null,
-            }
-        }
-        DataType::Utf8View => Cell::Text(column.as_string_view().value(row)),
-        _ => Cell::Null,
-    }
+    Cells::of(column).get(row)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::{
-        BooleanArray, Date32Array, StringArray, TimestampSecondArray, UInt64Array,
-    };
+    use datafusion::arrow::array::{StringArray, TimestampSecondArray, UInt64Array};
 
     #[test]
     fn writes_values_in_plain_forms() {

@@ -72,7 +72,7 @@ fn seen(source: &Delimited, cut: Cut, context: ReadContext) -> Seen {
 
 /// Keeps what is `x`; fails over what is `boom`.
 fn is_x(column: usize) -> Condition {
-    Condition::new(column, "x".to_owned(), |texts: StringViewArray| {
+    Condition::new(column, true, "x".to_owned(), |texts: StringViewArray| {
         let fails = texts.iter().any(|text| text == Some("boom"));
         (!fails).then(|| texts.iter().map(|text| text.map(|t| t == "x")).collect::<BooleanArray>())
     })
