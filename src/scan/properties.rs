@@ -93,9 +93,14 @@ fn written(rows: &[Vec<Vec<u8>>], style: QuoteStyle, crlf: bool) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
+/// Returns how many cases are tried: as many as `PROPTEST_CASES` says, or these.
+fn cases(otherwise: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 1000,
+        cases: cases(1000),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

@@ -118,8 +118,13 @@ fn packed(folder: &std::path::Path, name: &str, bytes: &[u8]) -> std::path::Path
     path
 }
 
+/// Returns how many cases are tried: as many as `PROPTEST_CASES` says, or these.
+fn cases(otherwise: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(200), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_depends_on_how_a_file_is_cut(
